@@ -1,0 +1,533 @@
+//! One lane of a worker as the daemon sees it: copies inputs into shared memory, starts a request, hears its outcome.
+//!
+//! A lane owns its buffers: a request's inline inputs are copied once, into a buffer that the worker reads in place;
+//! outputs are handed on as [`Bytes`] over the buffer that the worker wrote, which comes back to the lane when the last
+//! of them is dropped.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use super::region::{Region, RegionSlice};
+use super::wire::Wire;
+use crate::error::RunError;
+use crate::protocol::{
+    Attach, BufferId, DESCRIPTORS_MAX, Input, MESSAGE_BYTES_MAX, Outcome, Output, Place, ProtocolError,
+    RequestId, SessionId, Target, Task, decode, encode,
+};
+use crate::runtime::Timing;
+use crate::shm::{Segment, ShmError, align};
+
+/// Buffers that wait for the next request, per lane.
+const FREE_BUFFERS_MAX: usize = 4;
+/// Their bytes together, unless a single one is larger.
+const FREE_BYTES_MAX: usize = 32 << 20;
+/// The largest buffer a worker may ask for.
+const BUFFER_BYTES_MAX: u64 = 1 << 31;
+
+/// Why a lane is of no more use. The worker behind it must be replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// The worker is gone.
+    #[error("the worker is gone")]
+    Gone,
+    /// The socket failed.
+    #[error("the lane's socket: {0}")]
+    Socket(Errno),
+    /// The worker breaks the protocol.
+    #[error("the worker's message: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The worker says something that cannot be.
+    #[error("the worker says what cannot be: {0}")]
+    Nonsense(&'static str),
+    /// No memory for tensors.
+    #[error("shared memory: {0}")]
+    Memory(#[from] ShmError),
+}
+
+/// One request, ready to run.
+#[derive(Debug)]
+pub struct Job {
+    /// Never used before on this worker, not 0.
+    pub request: RequestId,
+    /// A session that is loaded.
+    pub session: SessionId,
+    /// In the signature's order.
+    pub inputs: Vec<InputTensor>,
+    /// In the signature's order; empty means every output, inline.
+    pub outputs: Vec<OutputTarget>,
+    /// How many bytes of inline output to expect; more costs a round trip.
+    pub output_bytes_hint: usize,
+}
+
+/// An input and its shape.
+#[derive(Clone, Debug)]
+pub struct InputTensor {
+    /// Concrete shape.
+    pub shape: Vec<i64>,
+    /// Contents.
+    pub contents: Contents,
+}
+
+/// Where an input's bytes are.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    /// With the daemon.
+    Inline(Bytes),
+    /// With the client.
+    Region(RegionSlice),
+}
+
+impl Contents {
+    /// Length in bytes.
+    pub fn byte_size(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Region(slice) => slice.byte_size(),
+        }
+    }
+}
+
+/// What is to become of an output.
+#[derive(Clone, Debug)]
+pub enum OutputTarget {
+    /// Nobody wants it.
+    Skip,
+    /// Handed over as bytes.
+    Inline,
+    /// Written into the client's memory.
+    Region(RegionSlice),
+}
+
+/// News from the worker about the running request.
+#[derive(Debug)]
+pub enum LaneEvent {
+    /// A response; the lane is free again if `last`.
+    Response {
+        /// The request.
+        request: RequestId,
+        /// Its outputs.
+        outputs: Vec<OutputTensor>,
+        /// No more to come.
+        last: bool,
+        /// Where the time went.
+        timing: Timing,
+    },
+    /// The request failed; the lane is free again.
+    Failed {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        error: RunError,
+    },
+}
+
+/// An output of a response.
+#[derive(Debug)]
+pub struct OutputTensor {
+    /// Its place in the signature.
+    pub index: usize,
+    /// Concrete shape.
+    pub shape: Vec<i64>,
+    /// Contents.
+    pub contents: OutputContents,
+}
+
+/// Where an output's bytes are.
+#[derive(Debug)]
+pub enum OutputContents {
+    /// Here.
+    Inline(Bytes),
+    /// In the client's region, this many of them.
+    Region(u64),
+}
+
+/// The daemon's end of a lane.
+#[derive(Debug)]
+pub struct Lane {
+    socket: Wire,
+    state: Mutex<State>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outgoing: Vec<u8>,
+    regions: HashMap<u64, (BufferId, Weak<Region>)>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    request: RequestId,
+    input: Option<Buffer>,
+    /// Where inline outputs may lie; the last is the one being written.
+    outputs: Vec<Buffer>,
+    /// Keeps regions open until the request is over.
+    regions: Vec<Arc<Region>>,
+}
+
+impl Lane {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            socket: Wire::new(socket)?,
+            state: Mutex::default(),
+            pool: Arc::default(),
+        })
+    }
+
+    /// Starts a request. The lane must be free. Never blocks: the socket has room for the one message.
+    pub fn start(&self, job: &Job) -> Result<(), LaneError> {
+        let mut state = locked(&self.state);
+        if state.running.is_some() {
+            return Err(LaneError::Nonsense("a request is running on this lane"));
+        }
+        let inline = job.inputs.iter().fold(0, |end, input| match &input.contents {
+            Contents::Inline(bytes) => align(end).saturating_add(bytes.len()),
+            Contents::Region(_) => end,
+        });
+        let (mut input, output, mut detach) = {
+            let mut pool = locked(&self.pool);
+            let input = if inline > 0 { Some(pool.take(inline)?) } else { None };
+            (input, pool.take(job.output_bytes_hint)?, std::mem::take(&mut pool.dropped))
+        };
+        state.forget_closed_regions(&mut detach);
+
+        let mut message = Message::default();
+        let mut regions = Vec::new();
+        let mut cursor = 0;
+        let mut inputs = Vec::with_capacity(job.inputs.len());
+        for tensor in &job.inputs {
+            let place = match (&tensor.contents, &mut input) {
+                (Contents::Region(slice), _) => message.region(&mut state, &self.pool, slice, &mut regions),
+                (Contents::Inline(bytes), Some(buffer)) => {
+                    cursor = align(cursor);
+                    let place =
+                        Place { buffer: buffer.id, offset: cursor as u64, len: bytes.len() as u64 };
+                    buffer.segment.bytes_mut()[cursor..cursor + bytes.len()].copy_from_slice(bytes);
+                    cursor += bytes.len();
+                    place
+                }
+                // Every inline input is empty: any place of no bytes will do.
+                (Contents::Inline(_), None) => Place { buffer: output.id, offset: 0, len: 0 },
+            };
+            inputs.push(Input { shape: tensor.shape.clone(), place });
+        }
+        let outputs = job
+            .outputs
+            .iter()
+            .map(|target| match target {
+                OutputTarget::Skip => Target::Skip,
+                OutputTarget::Inline => Target::Buffer,
+                OutputTarget::Region(slice) => {
+                    Target::Region(message.region(&mut state, &self.pool, slice, &mut regions))
+                }
+            })
+            .collect();
+        let running = Running { request: job.request, input, outputs: vec![output], regions };
+        let running = state.running.insert(running);
+        for buffer in running.input.iter_mut().chain(&mut running.outputs) {
+            message.buffer(buffer);
+        }
+        let task = Task::Run {
+            request: job.request,
+            session: job.session,
+            inputs,
+            outputs,
+            output_buffer: running.outputs[0].id,
+            attach: message.attach,
+            detach,
+        };
+        encode(&task, &mut state.outgoing)?;
+        let State { outgoing, running: Some(running), .. } = &*state else {
+            return Err(LaneError::Nonsense("no request"));
+        };
+        let files: Vec<_> = message.files.iter().filter_map(|file| file.find(running)).collect();
+        self.send(outgoing, &files)
+    }
+
+    fn send(&self, message: &[u8], files: &[BorrowedFd<'_>]) -> Result<(), LaneError> {
+        if files.len() > DESCRIPTORS_MAX {
+            return Err(LaneError::Nonsense("more new buffers than a message carries"));
+        }
+        self.socket.send(message, files).map_err(|errno| match errno {
+            Errno::PIPE | Errno::CONNRESET => LaneError::Gone,
+            errno => LaneError::Socket(errno),
+        })
+    }
+
+    fn outcome(&self, outcome: Outcome) -> Result<Option<LaneEvent>, LaneError> {
+        let mut state = locked(&self.state);
+        let Some(running) = &mut state.running else {
+            return Err(LaneError::Nonsense("an outcome without a request"));
+        };
+        let (Outcome::Response { request, .. }
+        | Outcome::NeedBuffer { request, .. }
+        | Outcome::Failed { request, .. }) = outcome;
+        if request != running.request {
+            return Err(LaneError::Nonsense("an outcome of another request"));
+        }
+        match outcome {
+            Outcome::NeedBuffer { bytes, .. } => {
+                if bytes > BUFFER_BYTES_MAX {
+                    return Err(LaneError::Nonsense("an output over two gigabytes"));
+                }
+                let mut buffer = locked(&self.pool).take(bytes as usize)?;
+                let mut message = Message::default();
+                message.buffer(&mut buffer);
+                let task = Task::Buffer { output_buffer: buffer.id, attach: message.attach };
+                running.outputs.push(buffer);
+                let State { outgoing, running: Some(running), .. } = &mut *state else {
+                    return Err(LaneError::Nonsense("no request"));
+                };
+                encode(&task, outgoing)?;
+                let files: Vec<_> = message.files.iter().filter_map(|file| file.find(running)).collect();
+                self.send(outgoing, &files)?;
+                Ok(None)
+            }
+            Outcome::Response { outputs, last, timing, .. } => {
+                let buffers = std::mem::take(&mut running.outputs);
+                if last && let Some(Running { input: Some(input), .. }) = state.running.take() {
+                    locked(&self.pool).put(input);
+                }
+                drop(state);
+                let outputs = self.hand_over(outputs, buffers)?;
+                Ok(Some(LaneEvent::Response { request, outputs, last, timing }))
+            }
+            Outcome::Failed { error, .. } => {
+                let running = state.running.take();
+                drop(state);
+                let mut pool = locked(&self.pool);
+                for buffer in running.into_iter().flat_map(|running| running.input.into_iter().chain(running.outputs)) {
+                    pool.put(buffer);
+                }
+                Ok(Some(LaneEvent::Failed { request, error }))
+            }
+        }
+    }
+
+    /// Turns places in buffers into bytes that own them. Trusts no number that the worker sent.
+    fn hand_over(&self, outputs: Vec<Output>, buffers: Vec<Buffer>) -> Result<Vec<OutputTensor>, LaneError> {
+        let leases: Vec<_> = buffers
+            .into_iter()
+            .map(|buffer| Arc::new(Lease { buffer: Some(buffer), pool: Arc::clone(&self.pool) }))
+            .collect();
+        outputs
+            .into_iter()
+            .map(|Output { index, shape, place }| {
+                let contents = match leases.iter().find(|lease| lease.id() == Some(place.buffer)) {
+                    None => OutputContents::Region(place.len),
+                    Some(lease) => OutputContents::Inline(
+                        Lease::bytes(lease, place).ok_or(LaneError::Nonsense("an output outside its buffer"))?,
+                    ),
+                };
+                Ok(OutputTensor { index: index as usize, shape, contents })
+            })
+            .collect()
+    }
+}
+
+impl State {
+    fn forget_closed_regions(&mut self, detach: &mut Vec<BufferId>) {
+        self.regions.retain(|_, (buffer, region)| {
+            let open = region.strong_count() > 0;
+            if !open {
+                detach.push(*buffer);
+            }
+            open
+        });
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === a message's descriptors ===
+
+#[derive(Default)]
+struct Message {
+    attach: Vec<Attach>,
+    files: Vec<File>,
+}
+
+/// Which of a running request's files goes with the message.
+enum File {
+    Buffer(BufferId),
+    Region(u64),
+}
+
+impl File {
+    fn find<'a>(&self, running: &'a Running) -> Option<BorrowedFd<'a>> {
+        match *self {
+            Self::Region(id) => {
+                running.regions.iter().find(|region| region.id() == id).map(|region| region.file())
+            }
+            Self::Buffer(id) => running
+                .input
+                .iter()
+                .chain(&running.outputs)
+                .find(|buffer| buffer.id == id)
+                .map(|buffer| buffer.segment.file()),
+        }
+    }
+}
+
+impl Message {
+    fn buffer(&mut self, buffer: &mut Buffer) {
+        if !buffer.known {
+            buffer.known = true;
+            self.attach.push(Attach { buffer: buffer.id, len: buffer.segment.len() as u64 });
+            self.files.push(File::Buffer(buffer.id));
+        }
+    }
+
+    fn region(
+        &mut self,
+        state: &mut State,
+        pool: &Mutex<Pool>,
+        slice: &RegionSlice,
+        regions: &mut Vec<Arc<Region>>,
+    ) -> Place {
+        let region = slice.region();
+        let (buffer, _) = *state.regions.entry(region.id()).or_insert_with(|| {
+            let buffer = locked(pool).new_id();
+            self.attach.push(Attach { buffer, len: region.mapped_len() });
+            self.files.push(File::Region(region.id()));
+            (buffer, Arc::downgrade(region))
+        });
+        regions.push(Arc::clone(region));
+        Place { buffer, offset: slice.start(), len: slice.byte_size() }
+    }
+}
+
+// === buffers ===
+
+#[derive(Debug)]
+struct Buffer {
+    id: BufferId,
+    segment: Segment,
+    /// Has the worker's lane been given its descriptor?
+    known: bool,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    last_id: BufferId,
+    /// Least recently used first.
+    free: Vec<Buffer>,
+    /// Buffers that the worker's lane still knows but that are gone here.
+    dropped: Vec<BufferId>,
+}
+
+impl Pool {
+    fn new_id(&mut self) -> BufferId {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The smallest free buffer that holds `bytes`, or a new one.
+    fn take(&mut self, bytes: usize) -> Result<Buffer, ShmError> {
+        let fits = self.free.iter().enumerate().filter(|(_, buffer)| buffer.segment.len() >= bytes);
+        match fits.min_by_key(|(_, buffer)| buffer.segment.len()).map(|(at, _)| at) {
+            Some(at) => Ok(self.free.remove(at)),
+            None => Ok(Buffer { segment: Segment::new(bytes)?, id: self.new_id(), known: false }),
+        }
+    }
+
+    fn put(&mut self, buffer: Buffer) {
+        self.free.push(buffer);
+        let over = |free: &[Buffer]| {
+            free.len() > FREE_BUFFERS_MAX
+                || (free.len() > 1
+                    && free.iter().map(|buffer| buffer.segment.len()).sum::<usize>() > FREE_BYTES_MAX)
+        };
+        while over(&self.free) {
+            let oldest = self.free.remove(0);
+            if oldest.known {
+                self.dropped.push(oldest.id);
+            }
+        }
+    }
+}
+
+/// A buffer on loan to a response; returns to its lane's pool when the last output over it is dropped.
+struct Lease {
+    buffer: Option<Buffer>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+impl Lease {
+    fn id(&self) -> Option<BufferId> {
+        self.buffer.as_ref().map(|buffer| buffer.id)
+    }
+
+    fn bytes(lease: &Arc<Self>, place: Place) -> Option<Bytes> {
+        let start = usize::try_from(place.offset).ok()?;
+        let end = start.checked_add(usize::try_from(place.len).ok()?)?;
+        if end > lease.buffer.as_ref()?.segment.len() {
+            return None;
+        }
+        Some(Bytes::from_owner(Slice { lease: Arc::clone(lease), range: start..end }))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            locked(&self.pool).put(buffer);
+        }
+    }
+}
+
+struct Slice {
+    lease: Arc<Lease>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        self.lease.buffer.as_ref().map_or(&[], |buffer| &buffer.segment.bytes()[self.range.clone()])
+    }
+}
+
+// === reading ===
+
+/// The one reader of a lane's outcomes.
+#[derive(Debug)]
+pub struct LaneReader {
+    lane: Arc<Lane>,
+    incoming: Box<[u8]>,
+}
+
+impl LaneReader {
+    pub(super) fn new(lane: Arc<Lane>) -> Self {
+        Self { lane, incoming: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice() }
+    }
+
+    /// The lane it reads.
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    /// Waits for what comes of the running request.
+    pub async fn next(&mut self) -> Result<LaneEvent, LaneError> {
+        loop {
+            let Self { lane, incoming } = self;
+            let len = match lane.socket.receive(incoming).await {
+                Ok(0) => return Err(LaneError::Gone),
+                Ok(len) => len,
+                Err(errno) => return Err(LaneError::Socket(errno)),
+            };
+            if let Some(event) = lane.outcome(decode(&incoming[..len])?)? {
+                return Ok(event);
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The daemon's end: starts worker processes, speaks to them and hears of their death.
+
+mod lane;
+mod process;
+mod region;
+mod wire;
+
+pub use self::lane::{
+    Contents, InputTensor, Job, Lane, LaneError, LaneEvent, LaneReader, OutputContents, OutputTarget,
+    OutputTensor,
+};
+pub use self::process::{
+    Death, LoadFailure, ProbeError, SpawnError, Worker, WorkerCommand, WorkerGone, probe,
+};
+pub use self::region::{Region, RegionError, RegionSlice};
