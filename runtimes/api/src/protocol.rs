@@ -129,6 +129,8 @@ pub struct Attach {
     pub buffer: BufferId,
     /// Bytes to map, from the start of the file.
     pub len: u64,
+    /// A client's own memory, which the client can truncate at any time: look before each use.
+    pub client: bool,
 }
 
 /// One input of a request.
@@ -267,7 +269,7 @@ mod tests {
             inputs: vec![Input { shape: vec![1, 4], place: Place { buffer: 1, offset: 0, len: 16 } }],
             outputs: vec![Target::Buffer, Target::Skip],
             output_buffer: 2,
-            attach: vec![Attach { buffer: 1, len: 4096 }],
+            attach: vec![Attach { buffer: 1, len: 4096, client: false }],
             detach: vec![],
         }
     }

@@ -110,13 +110,25 @@ impl Drop for Mapping {
 
 /// The shared buffers that one lane of a worker knows.
 #[derive(Debug, Default)]
-pub struct Buffers(HashMap<BufferId, Mapping>);
+pub struct Buffers(HashMap<BufferId, Attached>);
+
+#[derive(Debug)]
+struct Attached {
+    mapping: Mapping,
+    /// Kept for a client's memory only, to see whether it is still as long as it was.
+    file: Option<OwnedFd>,
+}
 
 impl Buffers {
     /// Maps a buffer that came with a message.
     pub fn attach(&mut self, attach: Attach, file: BorrowedFd<'_>) -> Result<(), ShmError> {
         let len = usize::try_from(attach.len).unwrap_or(usize::MAX);
-        self.0.insert(attach.buffer, Mapping::new(file, len)?);
+        let mapping = Mapping::new(file, len)?;
+        let file = match attach.client {
+            true => Some(file.try_clone_to_owned().map_err(|_| system("dup")(Errno::MFILE))?),
+            false => None,
+        };
+        self.0.insert(attach.buffer, Attached { mapping, file });
         Ok(())
     }
 
@@ -132,7 +144,7 @@ impl Buffers {
 
     /// Length of a buffer in bytes; 0 if it is not there.
     pub fn len_of(&self, buffer: BufferId) -> usize {
-        self.0.get(&buffer).map_or(0, |mapping| mapping.len)
+        self.0.get(&buffer).map_or(0, |attached| attached.mapping.len)
     }
 
     /// The bytes at `place`.
@@ -153,15 +165,22 @@ impl Buffers {
     }
 
     fn find(&self, place: Place) -> Result<(&Mapping, usize, usize), ShmError> {
-        let mapping = self.0.get(&place.buffer).ok_or(ShmError::Unknown(place.buffer))?;
-        match place.offset.checked_add(place.len) {
+        let Attached { mapping, file } = self.0.get(&place.buffer).ok_or(ShmError::Unknown(place.buffer))?;
+        let end = place.offset.checked_add(place.len);
+        if let Some(file) = file {
+            // A client that truncated its memory before the request is told so; one that does it while the request
+            // runs takes the worker down.
+            let holds = file_len(file.as_fd())?;
+            if end.is_none_or(|end| end > holds) {
+                return Err(ShmError::Short { wanted: end.unwrap_or(u64::MAX), holds });
+            }
+        }
+        match end {
             // Both fit `usize`, since their sum is at most the length of a mapping.
             Some(end) if end <= mapping.len as u64 => {
                 Ok((mapping, place.offset as usize, place.len as usize))
             }
-            end => {
-                Err(ShmError::Short { wanted: end.unwrap_or(u64::MAX), holds: mapping.len as u64 })
-            }
+            end => Err(ShmError::Short { wanted: end.unwrap_or(u64::MAX), holds: mapping.len as u64 }),
         }
     }
 }
@@ -176,10 +195,10 @@ pub struct Segment {
 impl Segment {
     /// A segment of at least `bytes`, rounded up so that few sizes serve many requests.
     pub fn new(bytes: usize) -> Result<Self, ShmError> {
-        let len = bytes.max(Self::BYTES_MIN).checked_next_power_of_two().ok_or(ShmError::System {
-            what: "memfd size",
-            errno: Errno::NOMEM,
-        })?;
+        let len = bytes
+            .max(Self::BYTES_MIN)
+            .checked_next_power_of_two()
+            .ok_or(ShmError::System { what: "memfd size", errno: Errno::NOMEM })?;
         let file = memfd_create("edgemux-tensors", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
             .map_err(system("memfd_create"))?;
         ftruncate(&file, len as u64).map_err(system("ftruncate"))?;
@@ -261,7 +280,7 @@ mod tests {
     fn a_place_outside_its_buffer_is_refused() {
         let segment = Segment::new(1).unwrap();
         let mut buffers = Buffers::default();
-        buffers.attach(Attach { buffer: 1, len: 4096 }, segment.file()).unwrap();
+        buffers.attach(Attach { buffer: 1, len: 4096, client: false }, segment.file()).unwrap();
         let place = |buffer, offset, len| Place { buffer, offset, len };
         assert_eq!(buffers.read(place(1, 96, 4000)).unwrap().len(), 4000);
         assert!(matches!(buffers.read(place(1, 97, 4000)), Err(ShmError::Short { .. })));
@@ -269,6 +288,18 @@ mod tests {
         assert!(matches!(buffers.read(place(2, 0, 1)), Err(ShmError::Unknown(2))));
         buffers.detach(1);
         assert!(buffers.read(place(1, 0, 1)).is_err());
+    }
+
+    #[test]
+    fn a_clients_memory_is_looked_at_before_each_use() {
+        let file = memfd_create("client", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, 8192).unwrap();
+        let mut buffers = Buffers::default();
+        buffers.attach(Attach { buffer: 1, len: 8192, client: true }, file.as_fd()).unwrap();
+        let place = Place { buffer: 1, offset: 0, len: 8192 };
+        assert!(buffers.read(place).is_ok());
+        ftruncate(&file, 100).unwrap();
+        assert!(matches!(buffers.read(place), Err(ShmError::Short { wanted: 8192, holds: 100 })));
     }
 
     #[test]

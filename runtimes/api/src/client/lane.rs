@@ -175,19 +175,25 @@ struct Running {
 impl Lane {
     /// Must be called within a tokio runtime.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            socket: Wire::new(socket)?,
-            state: Mutex::default(),
-            pool: Arc::default(),
-        })
+        Ok(Self { socket: Wire::new(socket)?, state: Mutex::default(), pool: Arc::default() })
     }
 
     /// Starts a request. The lane must be free. Never blocks: the socket has room for the one message.
+    ///
+    /// After an error the request is not running; the lane is still good unless the error is about its worker.
     pub fn start(&self, job: &Job) -> Result<(), LaneError> {
         let mut state = locked(&self.state);
         if state.running.is_some() {
             return Err(LaneError::Nonsense("a request is running on this lane"));
         }
+        let started = self.start_on(&mut state, job);
+        if started.is_err() {
+            state.running = None;
+        }
+        started
+    }
+
+    fn start_on(&self, state: &mut State, job: &Job) -> Result<(), LaneError> {
         let inline = job.inputs.iter().fold(0, |end, input| match &input.contents {
             Contents::Inline(bytes) => align(end).saturating_add(bytes.len()),
             Contents::Region(_) => end,
@@ -205,11 +211,10 @@ impl Lane {
         let mut inputs = Vec::with_capacity(job.inputs.len());
         for tensor in &job.inputs {
             let place = match (&tensor.contents, &mut input) {
-                (Contents::Region(slice), _) => message.region(&mut state, &self.pool, slice, &mut regions),
+                (Contents::Region(slice), _) => message.region(state, &self.pool, slice, &mut regions),
                 (Contents::Inline(bytes), Some(buffer)) => {
                     cursor = align(cursor);
-                    let place =
-                        Place { buffer: buffer.id, offset: cursor as u64, len: bytes.len() as u64 };
+                    let place = Place { buffer: buffer.id, offset: cursor as u64, len: bytes.len() as u64 };
                     buffer.segment.bytes_mut()[cursor..cursor + bytes.len()].copy_from_slice(bytes);
                     cursor += bytes.len();
                     place
@@ -226,7 +231,7 @@ impl Lane {
                 OutputTarget::Skip => Target::Skip,
                 OutputTarget::Inline => Target::Buffer,
                 OutputTarget::Region(slice) => {
-                    Target::Region(message.region(&mut state, &self.pool, slice, &mut regions))
+                    Target::Region(message.region(state, &self.pool, slice, &mut regions))
                 }
             })
             .collect();
@@ -245,7 +250,7 @@ impl Lane {
             detach,
         };
         encode(&task, &mut state.outgoing)?;
-        let State { outgoing, running: Some(running), .. } = &*state else {
+        let State { outgoing, running: Some(running), .. } = state else {
             return Err(LaneError::Nonsense("no request"));
         };
         let files: Vec<_> = message.files.iter().filter_map(|file| file.find(running)).collect();
@@ -304,7 +309,9 @@ impl Lane {
                 let running = state.running.take();
                 drop(state);
                 let mut pool = locked(&self.pool);
-                for buffer in running.into_iter().flat_map(|running| running.input.into_iter().chain(running.outputs)) {
+                for buffer in
+                    running.into_iter().flat_map(|running| running.input.into_iter().chain(running.outputs))
+                {
                     pool.put(buffer);
                 }
                 Ok(Some(LaneEvent::Failed { request, error }))
@@ -324,7 +331,8 @@ impl Lane {
                 let contents = match leases.iter().find(|lease| lease.id() == Some(place.buffer)) {
                     None => OutputContents::Region(place.len),
                     Some(lease) => OutputContents::Inline(
-                        Lease::bytes(lease, place).ok_or(LaneError::Nonsense("an output outside its buffer"))?,
+                        Lease::bytes(lease, place)
+                            .ok_or(LaneError::Nonsense("an output outside its buffer"))?,
                     ),
                 };
                 Ok(OutputTensor { index: index as usize, shape, contents })
@@ -383,7 +391,7 @@ impl Message {
     fn buffer(&mut self, buffer: &mut Buffer) {
         if !buffer.known {
             buffer.known = true;
-            self.attach.push(Attach { buffer: buffer.id, len: buffer.segment.len() as u64 });
+            self.attach.push(Attach { buffer: buffer.id, len: buffer.segment.len() as u64, client: false });
             self.files.push(File::Buffer(buffer.id));
         }
     }
@@ -398,7 +406,7 @@ impl Message {
         let region = slice.region();
         let (buffer, _) = *state.regions.entry(region.id()).or_insert_with(|| {
             let buffer = locked(pool).new_id();
-            self.attach.push(Attach { buffer, len: region.mapped_len() });
+            self.attach.push(Attach { buffer, len: region.mapped_len(), client: true });
             self.files.push(File::Region(region.id()));
             (buffer, Arc::downgrade(region))
         });

@@ -36,6 +36,9 @@ struct Wire {
     buffers: Buffers,
 }
 
+/// What a request comes to.
+type Ran = Result<(Vec<Output>, Timing), RunError>;
+
 struct Run {
     request: RequestId,
     session: SessionId,
@@ -95,8 +98,7 @@ impl Lane {
     }
 
     /// The outer error ends the worker, the inner one only the request.
-    #[allow(clippy::type_complexity, reason = "two results, each with its own reader")]
-    fn run(&mut self, run: Run) -> Result<Result<(Vec<Output>, Timing), RunError>, HostError> {
+    fn run(&mut self, run: Run) -> Result<Ran, HostError> {
         let Some(model) = self.sessions.model(run.session) else {
             self.signatures.remove(&run.session);
             return Ok(Err(RunError::NotLoaded(run.session)));
@@ -115,28 +117,25 @@ impl Lane {
         };
         let cancel = Cancel { request: Arc::clone(&self.cancel), running: run.request };
         let session = run.session;
-        match unwound(|| run.execute(&mut self.wire, &signature, &mut *instance, &cancel)) {
-            Ok(result) => {
-                instances.insert(session, instance);
-                result
-            }
-            // The instance may be half changed: the next request gets a new one.
-            Err(panic) => Ok(Err(RunError::Failed(panic))),
+        let (ran, whole) = run.execute(&mut self.wire, &signature, &mut *instance, &cancel)?;
+        if whole {
+            instances.insert(session, instance);
         }
+        Ok(ran)
     }
 }
 
 impl Run {
-    #[allow(clippy::type_complexity, reason = "as for Lane::run")]
+    /// Beside the outcome: is the instance still whole? One that panicked may be half changed.
     fn execute(
         self,
         wire: &mut Wire,
         signature: &Signature,
         instance: &mut dyn Instance,
         cancel: &Cancel,
-    ) -> Result<Result<(Vec<Output>, Timing), RunError>, HostError> {
+    ) -> Result<(Ran, bool), HostError> {
         if let Err(error) = self.check(signature) {
-            return Ok(Err(error));
+            return Ok((Err(error), true));
         }
         // The views borrow the buffers for the whole run, while a growing output attaches new ones: those wait in a
         // table of their own until the run is over.
@@ -157,7 +156,7 @@ impl Run {
             Ok(views) => views,
             Err(error) => {
                 wire.buffers = buffers;
-                return Ok(Err(shared_memory(&error)));
+                return Ok((Err(shared_memory(&error)), true));
             }
         };
         let mut outputs = LaneOutputs {
@@ -171,14 +170,15 @@ impl Run {
             broken: None,
             wire,
         };
-        let result = instance.run(&views, &mut outputs, cancel);
+        let result = unwound(|| instance.run(&views, &mut outputs, cancel));
         let LaneOutputs { written, broken, .. } = outputs;
         drop(views);
         let grown = std::mem::replace(&mut wire.buffers, buffers);
         wire.buffers.extend(grown);
-        match broken {
-            Some(error) => Err(error),
-            None => Ok(result.map(|timing| (written, timing))),
+        match (broken, result) {
+            (Some(error), _) => Err(error),
+            (None, Ok(result)) => Ok((result.map(|timing| (written, timing)), true)),
+            (None, Err(panic)) => Ok((Err(RunError::Failed(panic)), false)),
         }
     }
 
@@ -288,12 +288,7 @@ impl LaneOutputs<'_> {
 }
 
 impl Outputs for LaneOutputs<'_> {
-    fn buffer(
-        &mut self,
-        index: usize,
-        shape: &[i64],
-        bytes: usize,
-    ) -> Result<Option<&mut [u8]>, RunError> {
+    fn buffer(&mut self, index: usize, shape: &[i64], bytes: usize) -> Result<Option<&mut [u8]>, RunError> {
         let Some(spec) = self.signature.outputs.get(index) else {
             return Err(RunError::Failed(format!("the model has no output {index}")));
         };
@@ -313,14 +308,14 @@ impl Outputs for LaneOutputs<'_> {
                 if self.room().checked_sub(self.cursor).is_none_or(|left| left < bytes) {
                     self.grow(bytes)?;
                 }
-                let place =
-                    Place { buffer: self.buffer, offset: self.cursor as u64, len: bytes as u64 };
+                let place = Place { buffer: self.buffer, offset: self.cursor as u64, len: bytes as u64 };
                 self.cursor = align(self.cursor + bytes);
                 place
             }
         };
         self.written.push(Output { index: index as u32, shape: shape.to_vec(), place });
-        let holder = if self.wire.buffers.len_of(place.buffer) > 0 { &self.wire.buffers } else { self.attached };
+        let holder =
+            if self.wire.buffers.len_of(place.buffer) > 0 { &self.wire.buffers } else { self.attached };
         // SAFETY: `Run::check` keeps regions apart from inputs, the daemon's output buffer is no input, and the slice
         // of the output before ended with the borrow of `self` that gave it.
         unsafe { holder.write(place) }.map(Some).map_err(|error| shared_memory(&error))

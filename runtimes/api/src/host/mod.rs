@@ -16,7 +16,9 @@ use rustix::io::Errno;
 
 use self::lane::Lane;
 use crate::error::{LoadError, OpenError};
-use crate::protocol::{self, Command, MESSAGE_BYTES_MAX, ProtocolError, Reply, SessionId, VERSION, decode, encode};
+use crate::protocol::{
+    self, Command, MESSAGE_BYTES_MAX, ProtocolError, Reply, SessionId, VERSION, decode, encode,
+};
 use crate::runtime::{Instance, Model, Runtime};
 use crate::socket;
 
@@ -33,7 +35,9 @@ pub enum HostError {
     #[error("the daemon's message: {0}")]
     Protocol(#[from] ProtocolError),
     /// The daemon speaks another version.
-    #[error("the daemon speaks worker protocol {daemon}, this worker {VERSION}: install both from one release")]
+    #[error(
+        "the daemon speaks worker protocol {daemon}, this worker {VERSION}: install both from one release"
+    )]
     Version {
         /// What the daemon speaks.
         daemon: u32,
@@ -85,7 +89,8 @@ pub fn serve<R: Runtime>(control: OwnedFd) -> Result<(), HostError> {
         match command {
             Command::Hello { .. } => return Err(HostError::Unexpected("a second hello")),
             Command::OpenLane => {
-                let socket = incoming.files.pop().ok_or(HostError::Unexpected("a lane without its socket"))?;
+                let socket =
+                    incoming.files.pop().ok_or(HostError::Unexpected("a lane without its socket"))?;
                 let cancel = Arc::new(AtomicU64::new(0));
                 cancels.push(Arc::clone(&cancel));
                 Lane::start(socket, Arc::clone(&sessions), cancel)?;
@@ -134,7 +139,9 @@ enum LoaderTask {
 }
 
 fn send_load(loads: &SyncSender<LoaderTask>, task: LoaderTask) -> Result<(), HostError> {
-    loads.try_send(task).map_err(|_| HostError::Unexpected("more loads than any daemon of ours has under way"))
+    loads
+        .try_send(task)
+        .map_err(|_| HostError::Unexpected("more loads than any daemon of ours has under way"))
 }
 
 fn start_loader<R: Runtime>(

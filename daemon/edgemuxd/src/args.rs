@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Listen;
+
+/// Owns this node's accelerators and shares them among models.
+///
+/// With no arguments it serves on 127.0.0.1:8001 with the models of its repository. Every option can also be set in the
+/// configuration file; an option given here wins.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  edgemuxd
+  edgemuxd --model-repository ./models --listen 127.0.0.1:9001
+  edgemuxd --listen unix:/run/edgemux/edgemuxd.sock
+  edgemuxd check-config /etc/edgemux/edgemuxd.toml
+
+RUST_LOG sets what is logged, for example RUST_LOG=debug."
+)]
+pub struct Args {
+    /// The configuration file [default: /etc/edgemux/edgemuxd.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to serve gRPC: HOST:PORT or unix:/PATH; may be given more than once [default: 127.0.0.1:8001]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<Listen>,
+    /// The folder of models, laid out NAME/VERSION/model.onnx [default: `models` in the state directory]
+    #[arg(long, value_name = "DIR")]
+    pub model_repository: Option<PathBuf>,
+    /// What the daemon remembers [default: /var/lib/edgemux, or ~/.local/state/edgemux]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where to serve /metrics and /healthz [default: 127.0.0.1:8002]
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration file and say what is wrong with it
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// Be the worker of a runtime; the daemon starts these itself
+    #[command(hide = true)]
+    Worker {
+        /// The runtime
+        runtime: String,
+        /// `--probe`, or nothing and the daemon's socket as standard input
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}

@@ -1,0 +1,412 @@
+//! The configuration file: kebab-case keys, unknown keys refused, every value checked before anything starts.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use edgemux_runtime_api::runtime::DeviceKind;
+use serde::Deserialize;
+
+/// Where the daemon looks when no `--config` is given; absent is fine.
+pub const DEFAULT_PATH: &str = "/etc/edgemux/edgemuxd.toml";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {file}: {error}")]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Not TOML, an unknown key or a value of the wrong type.
+    #[error("configuration {file}: {error}")]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// Where and what.
+        error: Box<toml::de::Error>,
+    },
+    /// A value out of its range.
+    #[error("{key} = {value}: {want}")]
+    Range {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        want: &'static str,
+    },
+    /// An address that anybody on the network could use.
+    #[error(
+        "listen = {0}: anybody who reaches this address could use the devices. Listen on a loopback address or a \
+         unix socket, or set insecure = true if the network itself keeps others out"
+    )]
+    Insecure(SocketAddr),
+}
+
+/// The whole configuration. Every field has a default, so an empty file is a valid one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: Vec<Listen>,
+    /// Where `/metrics` and `/healthz` are served.
+    pub metrics: SocketAddr,
+    /// The model repository; by default `models` below the state directory.
+    pub model_repository: Option<PathBuf>,
+    /// What the daemon remembers; by default `/var/lib/edgemux`, or the user's own state directory.
+    pub state_dir: Option<PathBuf>,
+    /// Allows addresses other than loopback without TLS.
+    pub insecure: bool,
+    /// Threads that serve the network: 0 chooses by the number of cores, at most 64.
+    pub threads: usize,
+    /// Which models of the repository are loaded at start.
+    pub load_at_start: LoadAtStart,
+    /// What one client or session may use.
+    pub limits: Limits,
+    /// When a worker is given up.
+    pub supervision: Supervision,
+    /// How long requests may take to finish after SIGTERM, in seconds; 0 to 3600.
+    pub drain_grace_s: f64,
+    /// The devices; by default the processor as `cpu0`.
+    pub device: Vec<Device>,
+}
+
+/// Which models are loaded at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadAtStart {
+    /// Those with a `model.toml`.
+    Declared,
+    /// Every model.
+    All,
+    /// None.
+    None,
+}
+
+/// Bounds on what is held and taken in.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of the longest gRPC message taken in; 4 KiB to 2 GiB.
+    pub message_bytes: usize,
+    /// Requests of one session that may wait; 1 to 1,000,000.
+    pub queue_requests: usize,
+    /// Streams that one connection may have open; 1 to 100,000.
+    pub streams_per_connection: u32,
+    /// Requests of one stream that may be under way; 1 to 100,000.
+    pub requests_per_stream: usize,
+    /// Shared memory regions that may be registered; 1 to 1,000,000.
+    pub shared_memory_regions: usize,
+}
+
+/// When a worker or a model is given up.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Supervision {
+    /// Crashes after which a model is quarantined; 1 to 1000.
+    pub crash_limit: usize,
+    /// The time within which they count, in seconds; 1 to 10,000,000.
+    pub crash_window_s: f64,
+    /// A request on the device for longer than this is a hung device, in seconds; 0.01 to 86,400.
+    pub hang_timeout_s: f64,
+    /// A model that takes longer to load is given up, in seconds; 0.1 to 86,400.
+    pub load_timeout_s: f64,
+    /// Requests that a session runs before it is ready; 0 to 1000.
+    pub warm_up_requests: u32,
+}
+
+/// One device.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Device {
+    /// The operator's name for it: letters, digits, `.`, `_`, `-`; at most 64.
+    pub name: String,
+    /// `cpu`, `gpu` or `edgetpu`.
+    pub kind: DeviceKind,
+    /// The runtimes that drive it, for example `["onnx"]`.
+    pub runtimes: Vec<String>,
+    /// Processor threads that one request may use; 0 leaves it to the runtime; at most 1024.
+    #[serde(default)]
+    pub threads: u32,
+    /// Options of the emulator.
+    #[serde(default)]
+    pub emulator: Option<toml::Table>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8001)))],
+            metrics: SocketAddr::from(([127, 0, 0, 1], 8002)),
+            model_repository: None,
+            state_dir: None,
+            insecure: false,
+            threads: 0,
+            load_at_start: LoadAtStart::Declared,
+            limits: Limits::default(),
+            supervision: Supervision::default(),
+            drain_grace_s: 30.0,
+            device: vec![Device {
+                name: "cpu0".into(),
+                kind: DeviceKind::Cpu,
+                runtimes: vec!["onnx".into()],
+                threads: 0,
+                emulator: None,
+            }],
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 20,
+            queue_requests: 256,
+            streams_per_connection: 1024,
+            requests_per_stream: 256,
+            shared_memory_regions: 1024,
+        }
+    }
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            crash_limit: 3,
+            crash_window_s: 600.0,
+            hang_timeout_s: 30.0,
+            load_timeout_s: 300.0,
+            warm_up_requests: 2,
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            Some(path) => Err(format!("unix:{path}: the path of a socket must begin with '/'")),
+            None => text.parse().map(Self::Tcp).map_err(|_| {
+                format!("{text:?} is no address: write 127.0.0.1:8001, [::1]:8001 or unix:/run/edgemux/edgemuxd.sock")
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Supervision {
+    /// [`Self::hang_timeout_s`] as a duration.
+    pub fn hang_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.hang_timeout_s)
+    }
+
+    /// [`Self::load_timeout_s`] as a duration.
+    pub fn load_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.load_timeout_s)
+    }
+
+    /// [`Self::crash_window_s`] as a duration.
+    pub fn crash_window(&self) -> Duration {
+        Duration::from_secs_f64(self.crash_window_s)
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError::Read { file: file.to_owned(), error })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { file: file.to_owned(), error: Box::new(error) })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.is_empty() {
+            return range("listen", "[]", "at least one address");
+        }
+        for listen in &self.listen {
+            if let Listen::Tcp(address) = listen
+                && !address.ip().is_loopback()
+                && !self.insecure
+            {
+                return Err(ConfigError::Insecure(*address));
+            }
+        }
+        within("threads", self.threads, 0, 64, "0 to 64")?;
+        within("drain-grace-s", self.drain_grace_s, 0.0, 3600.0, "0 to 3600 seconds")?;
+        self.limits.check()?;
+        self.supervision.check()?;
+        if self.device.is_empty() {
+            return range("device", "[]", "at least one device");
+        }
+        for (at, device) in self.device.iter().enumerate() {
+            device.check(at)?;
+            if self.device[..at].iter().any(|other| other.name == device.name) {
+                return range(
+                    &format!("device[{at}].name"),
+                    &device.name,
+                    "each device has a name of its own",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("limits.message-bytes", self.message_bytes, 4096, 1 << 31, "4096 to 2147483648 bytes")?;
+        within("limits.queue-requests", self.queue_requests, 1, 1_000_000, "1 to 1000000")?;
+        within("limits.streams-per-connection", self.streams_per_connection, 1, 100_000, "1 to 100000")?;
+        within("limits.requests-per-stream", self.requests_per_stream, 1, 100_000, "1 to 100000")?;
+        within("limits.shared-memory-regions", self.shared_memory_regions, 1, 1_000_000, "1 to 1000000")
+    }
+}
+
+impl Supervision {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("supervision.crash-limit", self.crash_limit, 1, 1000, "1 to 1000")?;
+        within("supervision.crash-window-s", self.crash_window_s, 1.0, 1e7, "1 to 10000000 seconds")?;
+        within("supervision.hang-timeout-s", self.hang_timeout_s, 0.01, 86_400.0, "0.01 to 86400 seconds")?;
+        within("supervision.load-timeout-s", self.load_timeout_s, 0.1, 86_400.0, "0.1 to 86400 seconds")?;
+        within("supervision.warm-up-requests", self.warm_up_requests, 0, 1000, "0 to 1000")
+    }
+}
+
+impl Device {
+    fn check(&self, at: usize) -> Result<(), ConfigError> {
+        let key = |field: &str| format!("device[{at}].{field}");
+        if !crate::repository::is_name(&self.name) {
+            return range(
+                &key("name"),
+                &self.name,
+                "1 to 64 letters, digits, '.', '_' or '-', not '.' or '..'",
+            );
+        }
+        if self.runtimes.is_empty() {
+            return range(&key("runtimes"), "[]", "at least one runtime");
+        }
+        for runtime in &self.runtimes {
+            if crate::embedded::Embedded::from_name(runtime).is_none() {
+                return range(&key("runtimes"), runtime, "a runtime of this release: onnx or emulator");
+            }
+        }
+        within(&key("threads"), self.threads, 0, 1024, "0 to 1024")
+    }
+}
+
+fn within<T: PartialOrd + ToString>(
+    key: &str,
+    value: T,
+    min: T,
+    max: T,
+    want: &'static str,
+) -> Result<(), ConfigError> {
+    // Written so that NaN is out of range.
+    if value >= min && value <= max { Ok(()) } else { range(key, &value.to_string(), want) }
+}
+
+fn range(key: &str, value: &str, want: &'static str) -> Result<(), ConfigError> {
+    Err(ConfigError::Range { key: key.to_owned(), value: value.to_owned(), want })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::read(file.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(read("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_device_is_read_with_its_options() {
+        let config = read(
+            "listen = ['unix:/run/x.sock', '[::1]:1']\n[[device]]\nname = 'tpu0'\nkind = 'edgetpu'\n\
+             runtimes = ['emulator']\n[device.emulator]\nsharing = 'exclusive'",
+        )
+        .unwrap();
+        assert_eq!(config.device[0].kind, DeviceKind::Edgetpu);
+        assert_eq!(config.listen[0], Listen::Unix("/run/x.sock".into()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_key() {
+        for (text, said) in [
+            ("colour = 'red'", "unknown field `colour`"),
+            ("[limits]\nqueue-request = 3", "unknown field `queue-request`"),
+            ("threads = 65", "threads = 65: 0 to 64"),
+            ("drain-grace-s = nan", "drain-grace-s = NaN"),
+            ("drain-grace-s = -1.0", "drain-grace-s = -1"),
+            ("listen = []", "at least one address"),
+            ("listen = ['0.0.0.0:8001']", "insecure = true"),
+            ("listen = ['localhost']", "is no address"),
+            ("listen = ['unix:x.sock']", "must begin with '/'"),
+            ("[limits]\nmessage-bytes = 1", "4096 to 2147483648"),
+            ("[supervision]\nhang-timeout-s = inf", "0.01 to 86400"),
+            ("device = []", "at least one device"),
+            ("[[device]]\nname = '../x'\nkind = 'gpu'\nruntimes = ['onnx']", "device[0].name"),
+            ("[[device]]\nname = 'a'\nkind = 'npu'\nruntimes = ['onnx']", "unknown variant `npu`"),
+            ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['cuda']", "a runtime of this release"),
+            ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = []", "at least one runtime"),
+            ("not toml", "configuration"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(said), "{text:?} gives {error:?}, not {said:?}");
+        }
+    }
+
+    #[test]
+    fn two_devices_of_one_name_are_refused() {
+        let device = "[[device]]\nname = 'a'\nkind = 'cpu'\nruntimes = ['onnx']\n";
+        assert!(read(&device.repeat(2)).unwrap_err().contains("a name of its own"));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::read(Path::new("/nowhere/x.toml")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/x.toml"), "{error}");
+    }
+}

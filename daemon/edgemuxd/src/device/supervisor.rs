@@ -1,0 +1,425 @@
+//! Keeps the worker of one (device, runtime) alive and its sessions loaded in it.
+//!
+//! One task per worker owns the list of its sessions. Loads go one after the other. When the worker dies, a new one is
+//! started at once (then ever later, [`Backoff`]) and given the sessions again; a model that was running whenever its
+//! worker crashed is blamed, and quarantined at the limit ([`CrashLedger`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use edgemux_multiplexer::{Event, SessionId};
+use edgemux_runtime_api::client::{Death, LaneError, LaneEvent, LaneReader, LoadFailure, SpawnError, Worker};
+use edgemux_runtime_api::error::{LoadError, RunError};
+use edgemux_runtime_api::runtime::DeviceSpec;
+use edgemux_runtime_api::supervise::{Backoff, BackoffPolicy, CrashLedger};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use super::warm_up::warm_up;
+use super::{Device, Failure};
+use crate::config;
+use crate::embedded::Embedded;
+use crate::session::{Loaded, Session, Step};
+
+/// Loads and unloads that may wait for the one under way.
+pub(super) const COMMANDS_WAITING_MAX: usize = 64;
+
+/// A worker must greet within this time.
+const GREETING_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a worker is looked at.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+/// Ticks of the watch between two pings.
+const TICKS_PER_PING: u64 = 5;
+/// A worker that leaves a ping unanswered for so long is hung.
+const PING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a supervisor is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Load { session: Arc<Session>, done: oneshot::Sender<Result<(), LoadProblem>> },
+    Unload { session: SessionId, done: oneshot::Sender<()> },
+}
+
+/// Why a session did not become ready.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadProblem {
+    /// The runtime refused the model.
+    #[error(transparent)]
+    Refused(#[from] LoadError),
+    /// The model crashed its worker once too often.
+    #[error("quarantined: it crashed its worker {0} times; mend the model, then load it again")]
+    Quarantined(usize),
+    /// It did not load in time.
+    #[error("it was not loaded within {0:?}; the worker was killed")]
+    Slow(Duration),
+    /// There is no worker to load it.
+    #[error("the worker does not start: {0}")]
+    NoWorker(String),
+    /// The session was unloaded, or the daemon is stopping.
+    #[error("it was given up before it was ready")]
+    Stopping,
+}
+
+/// A worker as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// The runtime.
+    pub runtime: &'static str,
+    /// The process, 0 while there is none.
+    pub pid: u32,
+    /// Starts after the first.
+    pub restarts: u32,
+    /// `starting`, `up`, or why it is not.
+    pub state: String,
+    /// Version of the runtime's library.
+    pub version: String,
+}
+
+struct Supervisor {
+    device: Arc<Device>,
+    runtime: Embedded,
+    spec: DeviceSpec,
+    limits: config::Supervision,
+    commands: mpsc::Receiver<Command>,
+    sessions: Vec<Supervised>,
+    /// The session being loaded: the one to blame if the worker dies over it.
+    loading: Option<SessionId>,
+    starts: u32,
+    origin: Instant,
+}
+
+struct Supervised {
+    session: Arc<Session>,
+    ledger: CrashLedger,
+    /// Whoever waits for its first load.
+    done: Option<oneshot::Sender<Result<(), LoadProblem>>>,
+    /// Loaded in the present worker.
+    loaded: bool,
+}
+
+/// Why a worker's time ended.
+enum End {
+    Died,
+    /// Nobody can command any more: the daemon stops.
+    Stopped,
+}
+
+pub(super) fn start(
+    device: Arc<Device>,
+    runtime: Embedded,
+    config: &config::Device,
+    supervision: &config::Supervision,
+    commands: mpsc::Receiver<Command>,
+) {
+    let options = match (&config.emulator, runtime) {
+        (Some(options), Embedded::Emulator) => serde_json::to_string(options).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let spec = DeviceSpec { name: config.name.clone(), kind: config.kind, threads: config.threads, options };
+    let supervisor = Supervisor {
+        device,
+        runtime,
+        spec,
+        limits: supervision.clone(),
+        commands,
+        sessions: Vec::new(),
+        loading: None,
+        starts: 0,
+        origin: Instant::now(),
+    };
+    tokio::spawn(supervisor.run());
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(BackoffPolicy::default());
+        loop {
+            self.report(0, "starting".into(), String::new());
+            let started = Instant::now();
+            match self.spawn().await {
+                Ok((worker, readers)) => {
+                    let worker = Arc::new(worker);
+                    let hung = self.put_in_charge(&worker, readers);
+                    let end = self.serve(&worker).await;
+                    if matches!(end, End::Stopped) {
+                        worker.stop();
+                        worker.dead().await;
+                        return;
+                    }
+                    let death = worker.dead().await;
+                    let in_service = self.device.worker_down(self.runtime, &self.all_sessions());
+                    self.after_death(death, hung.load(Ordering::Relaxed), in_service);
+                }
+                Err(error) => self.after_failed_start(&error),
+            }
+            let wait = backoff.after_death(started.elapsed());
+            if matches!(self.wait(wait).await, End::Stopped) {
+                return;
+            }
+        }
+    }
+
+    async fn spawn(&mut self) -> Result<(Worker, Vec<LaneReader>), SpawnError> {
+        self.starts += 1;
+        let command = self.runtime.command()?;
+        Worker::spawn(&command, &self.spec, 1, GREETING_PATIENCE).await
+    }
+
+    /// Starts the tasks that live as long as the worker does. The answer becomes true if it is killed for hanging.
+    fn put_in_charge(&self, worker: &Arc<Worker>, readers: Vec<LaneReader>) -> Arc<AtomicBool> {
+        let hung = Arc::new(AtomicBool::new(false));
+        self.device.worker_up(self.runtime, Arc::clone(worker));
+        for reader in readers {
+            tokio::spawn(read_lane(Arc::clone(&self.device), Arc::clone(worker), reader));
+        }
+        let watch = watch(
+            Arc::clone(&self.device),
+            self.runtime,
+            Arc::clone(worker),
+            self.limits.hang_timeout(),
+            Arc::clone(&hung),
+        );
+        tokio::spawn(watch);
+        self.report(worker.pid(), "up".into(), worker.probe().version.clone());
+        hung
+    }
+
+    /// Loads what is to be loaded and obeys commands until the worker dies.
+    async fn serve(&mut self, worker: &Arc<Worker>) -> End {
+        for at in 0..self.sessions.len() {
+            if self.bring_up(worker, at).await.is_err() {
+                return End::Died;
+            }
+        }
+        self.sessions.retain(|supervised| !supervised.session.state().is_over());
+        loop {
+            tokio::select! {
+                biased;
+                _ = worker.dead() => return End::Died,
+                command = self.commands.recv() => match command {
+                    None => return End::Stopped,
+                    Some(Command::Load { session, done }) => {
+                        self.add(session, done);
+                        if self.bring_up(worker, self.sessions.len() - 1).await.is_err() {
+                            return End::Died;
+                        }
+                        self.sessions.retain(|supervised| !supervised.session.state().is_over());
+                    }
+                    Some(Command::Unload { session, done }) => {
+                        let loaded = self.remove(session);
+                        if loaded && worker.unload(session).await.is_err() {
+                            let _ = done.send(());
+                            return End::Died;
+                        }
+                        let _ = done.send(());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Without a worker: obeys what can be obeyed for `wait`.
+    async fn wait(&mut self, wait: Duration) -> End {
+        let over = tokio::time::sleep(wait);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return End::Died,
+                command = self.commands.recv() => match command {
+                    None => return End::Stopped,
+                    Some(Command::Load { session, done }) => self.add(session, done),
+                    Some(Command::Unload { session, done }) => {
+                        self.remove(session);
+                        let _ = done.send(());
+                    }
+                },
+            }
+        }
+    }
+
+    fn add(&mut self, session: Arc<Session>, done: oneshot::Sender<Result<(), LoadProblem>>) {
+        let ledger = CrashLedger::new(self.limits.crash_limit, self.limits.crash_window());
+        self.sessions.push(Supervised { session, ledger, done: Some(done), loaded: false });
+    }
+
+    /// Forgets a session; was it loaded?
+    fn remove(&mut self, session: SessionId) -> bool {
+        match self.sessions.iter().position(|supervised| supervised.session.id == session) {
+            Some(at) => self.sessions.remove(at).loaded,
+            None => false,
+        }
+    }
+
+    fn all_sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions.iter().map(|supervised| Arc::clone(&supervised.session)).collect()
+    }
+
+    /// Loads and warms one session. An error is the worker's death.
+    async fn bring_up(&mut self, worker: &Arc<Worker>, at: usize) -> Result<(), ()> {
+        let supervised = &mut self.sessions[at];
+        let session = Arc::clone(&supervised.session);
+        if session.state().is_over() {
+            return Ok(());
+        }
+        self.loading = Some(session.id);
+        let load = worker.load(session.id, &session.file.path);
+        let (signature, memory) = match tokio::time::timeout(self.limits.load_timeout(), load).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(LoadFailure::Refused(error))) => {
+                self.loading = None;
+                fail(&self.device, supervised, LoadProblem::Refused(error));
+                return Ok(());
+            }
+            Ok(Err(LoadFailure::Gone(_))) => return Err(()),
+            Err(_) => {
+                self.loading = None;
+                fail(&self.device, supervised, LoadProblem::Slow(self.limits.load_timeout()));
+                worker.kill();
+                return Err(());
+            }
+        };
+        supervised.loaded = true;
+        let loaded = Arc::new(Loaded { signature, memory });
+        session.step(Step::Loaded(Arc::clone(&loaded)));
+        self.device.handle(Event::Resumed(session.id));
+        let warmed = warm_up(&self.device, &session, &loaded.signature, self.limits.warm_up_requests).await;
+        match warmed {
+            Ok(()) => {}
+            // It was unloaded meanwhile: that command comes next.
+            Err(Failure::Refused(_)) => {}
+            Err(_) => return Err(()),
+        }
+        self.loading = None;
+        session.step(Step::Warmed);
+        if let Some(done) = supervised.done.take() {
+            let _ = done.send(Ok(()));
+        }
+        Ok(())
+    }
+
+    /// Says who is to blame, and whether anybody is quarantined.
+    fn after_death(&mut self, death: Death, hung: bool, mut in_service: Vec<SessionId>) {
+        in_service.extend(self.loading.take());
+        let blame = hung || !death.from_outside();
+        tracing::warn!(
+            device = %self.device.name, runtime = self.runtime.name(), %death, hung,
+            in_service = in_service.len(), "the worker is dead"
+        );
+        let state = if hung { "hung and killed".to_owned() } else { format!("died: {death}") };
+        self.report(0, state, String::new());
+        let now = self.origin.elapsed();
+        for supervised in &mut self.sessions {
+            supervised.loaded = false;
+            if supervised.session.state().is_over() {
+                continue;
+            }
+            supervised.session.step(Step::WorkerDied);
+            if supervised.session.state().is_over() {
+                // It was draining: there is nothing to come back for.
+                self.device.remove(supervised.session.id);
+                continue;
+            }
+            if blame && in_service.contains(&supervised.session.id) {
+                supervised.session.count_crash();
+                if supervised.ledger.crashed(now) {
+                    let problem = LoadProblem::Quarantined(supervised.ledger.crashes());
+                    fail(&self.device, supervised, problem);
+                }
+            }
+        }
+        self.sessions.retain(|supervised| !supervised.session.state().is_over());
+    }
+
+    fn after_failed_start(&mut self, error: &SpawnError) {
+        tracing::error!(device = %self.device.name, runtime = self.runtime.name(), %error, "no worker");
+        self.report(0, error.to_string(), String::new());
+        // A first load is told at once; sessions that were ready wait for better times, their requests do not.
+        for supervised in &mut self.sessions {
+            if supervised.done.is_some() {
+                fail(&self.device, supervised, LoadProblem::NoWorker(error.to_string()));
+            } else {
+                supervised.session.forget();
+                self.device.flush(supervised.session.id);
+            }
+        }
+        self.sessions.retain(|supervised| !supervised.session.state().is_over());
+    }
+
+    fn report(&self, pid: u32, state: String, version: String) {
+        self.device.set_status(WorkerStatus {
+            runtime: self.runtime.name(),
+            pid,
+            restarts: self.starts.saturating_sub(1),
+            state,
+            version,
+        });
+    }
+}
+
+/// Fails a session for good and tells whoever waits for it.
+fn fail(device: &Device, supervised: &mut Supervised, problem: LoadProblem) {
+    supervised.session.step(Step::Fail(problem.to_string()));
+    device.remove(supervised.session.id);
+    if let Some(done) = supervised.done.take() {
+        let _ = done.send(Err(problem));
+    }
+}
+
+/// Carries a lane's outcomes to the device until the worker is gone.
+async fn read_lane(device: Arc<Device>, worker: Arc<Worker>, mut reader: LaneReader) {
+    loop {
+        match reader.next().await {
+            Ok(LaneEvent::Response { request, outputs, last, timing }) => {
+                device.responded(request, outputs, last, timing);
+            }
+            Ok(LaneEvent::Failed { request, error }) => {
+                let lost = matches!(error, RunError::DeviceLost(_));
+                device.failed(request, Failure::Run(error));
+                if lost {
+                    tracing::error!(device = %device.name, "the device is lost; its worker is replaced");
+                    worker.kill();
+                    return;
+                }
+            }
+            Err(error) => {
+                if !matches!(error, LaneError::Gone) {
+                    tracing::error!(device = %device.name, %error, "the worker is given up");
+                }
+                worker.kill();
+                return;
+            }
+        }
+    }
+}
+
+/// Kills the worker when a request is on the device for too long or a ping stays unanswered.
+async fn watch(
+    device: Arc<Device>,
+    runtime: Embedded,
+    worker: Arc<Worker>,
+    hang_timeout: Duration,
+    hung: Arc<AtomicBool>,
+) {
+    let mut ticks = tokio::time::interval(WATCH_PERIOD.min(hang_timeout / 4).max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = 0_u64;
+    loop {
+        tokio::select! {
+            biased;
+            _ = worker.dead() => return,
+            _ = ticks.tick() => {}
+        }
+        device.tick();
+        tick += 1;
+        let overdue = device.longest_in_service(runtime).is_some_and(|time| time > hang_timeout);
+        let silent = tick.is_multiple_of(TICKS_PER_PING)
+            && tokio::time::timeout(PING_PATIENCE, worker.ping(tick)).await.is_err();
+        if overdue || silent {
+            tracing::error!(device = %device.name, runtime = runtime.name(), overdue, silent, "hung; it is killed");
+            hung.store(true, Ordering::Relaxed);
+            worker.kill();
+            return;
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! `inference.GRPCInferenceService`, the protocol of Triton and of the Open Inference Protocol.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use edgemux_proto::inference::grpc_inference_service_server::GrpcInferenceService;
+use edgemux_proto::inference::repository_index_response::ModelIndex;
+use edgemux_proto::inference::{
+    CudaSharedMemoryRegisterRequest, CudaSharedMemoryRegisterResponse, CudaSharedMemoryStatusRequest,
+    CudaSharedMemoryStatusResponse, CudaSharedMemoryUnregisterRequest, CudaSharedMemoryUnregisterResponse,
+    LogSettingsRequest, LogSettingsResponse, ModelConfigRequest, ModelConfigResponse, ModelInferRequest,
+    ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
+    ModelStatisticsRequest, ModelStatisticsResponse, ModelStreamInferResponse, RepositoryIndexRequest,
+    RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+    RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
+    ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+    SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse, SystemSharedMemoryStatusRequest,
+    SystemSharedMemoryStatusResponse, SystemSharedMemoryUnregisterRequest,
+    SystemSharedMemoryUnregisterResponse, TraceSettingRequest, TraceSettingResponse,
+    cuda_shared_memory_status_response, system_shared_memory_status_response, trace_setting_response,
+};
+use tonic::codegen::BoxStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{description, infer, stream, terms};
+use crate::logging::Logging;
+use crate::node::Node;
+use crate::session::{Loaded, Session, State};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The extensions of the protocol that are served.
+const EXTENSIONS: [&str; 8] = [
+    "binary_tensor_data",
+    "logging",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "system_shared_memory",
+];
+
+/// The service, over a node.
+#[derive(Clone, Debug)]
+pub(super) struct InferenceService {
+    /// The node that serves.
+    pub node: Arc<Node>,
+    /// What `LogSettings` changes.
+    pub logging: Logging,
+    /// Ends when the daemon drains: streams take no more requests then.
+    pub draining: tokio::sync::watch::Receiver<bool>,
+}
+
+impl InferenceService {
+    /// A session with its model, whatever state it is in as long as the model is known.
+    fn described(&self, model: &str, version: &str) -> Result<(Arc<Session>, Arc<Loaded>), Status> {
+        let session = self.node.session(model, version)?;
+        let loaded = session.serving().or_else(|| session.state().loaded().cloned());
+        match loaded {
+            Some(loaded) => Ok((session, loaded)),
+            None => Err(Status::unavailable(format!("model '{model}' is {}", session.state().name()))),
+        }
+    }
+
+    fn is_ready(&self, model: &str, version: &str) -> bool {
+        let session = self.node.session(model, version);
+        session.is_ok_and(|session| matches!(session.state(), State::Ready(_)))
+    }
+}
+
+/// The client's deadline, from the `grpc-timeout` header: at most eight digits and a unit.
+pub(super) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let value: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    };
+    Instant::now().checked_add(timeout)
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for InferenceService {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        let ready = self.node.is_started() && !*self.draining.borrow();
+        Ok(Response::new(ServerReadyResponse { ready }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        Ok(Response::new(ModelReadyResponse { ready: self.is_ready(&name, &version) }))
+    }
+
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: "edgemux".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            extensions: EXTENSIONS.map(str::to_owned).into(),
+        }))
+    }
+
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        let (session, loaded) = self.described(&name, &version)?;
+        let versions = self
+            .node
+            .sessions()
+            .iter()
+            .filter(|other| other.file.model == name && other.state().loaded().is_some())
+            .map(|other| other.file.version.to_string())
+            .collect();
+        Ok(Response::new(description::metadata(&session, &loaded, versions)))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let deadline = deadline(request.metadata());
+        let mut underway = infer::start(&self.node, request.into_inner(), deadline, false)?;
+        let answer = underway.next().await;
+        answer.unwrap_or_else(|| Err(Status::internal("the request came to nothing"))).map(Response::new)
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answer<BoxStream<ModelStreamInferResponse>> {
+        let responses = stream::serve(Arc::clone(&self.node), request.into_inner(), self.draining.clone());
+        Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let (session, loaded) = self.described(&name, &version)?;
+        let kind = self
+            .node
+            .device(&session.device)
+            .map(|device| device.kind)
+            .ok_or_else(|| Status::internal("the session's device is gone"))?;
+        Ok(Response::new(ModelConfigResponse { config: Some(description::config(&session, &loaded, kind)) }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Answer<ModelStatisticsResponse> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let sessions = match (name.is_empty(), version.is_empty()) {
+            (true, _) => self.node.sessions(),
+            (false, false) => vec![self.node.session(&name, &version)?],
+            (false, true) => {
+                self.node.session(&name, "")?;
+                self.node.sessions().into_iter().filter(|session| session.file.model == name).collect()
+            }
+        };
+        let known = |session: &&Arc<Session>| !session.state().is_over();
+        let model_stats =
+            sessions.iter().filter(known).map(|session| description::statistics(session)).collect();
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Answer<RepositoryIndexResponse> {
+        let only_ready = request.into_inner().ready;
+        let sessions = self.node.sessions();
+        let mut models = Vec::new();
+        for session in &sessions {
+            let (state, reason) = match session.state() {
+                State::Ready(_) => ("READY", String::new()),
+                State::Loading | State::Warming(_) => ("LOADING", String::new()),
+                State::Draining(_) => ("UNLOADING", String::new()),
+                State::Gone => ("UNAVAILABLE", "unloaded".into()),
+                State::Failed(reason) => ("UNAVAILABLE", reason),
+            };
+            models.push(ModelIndex {
+                name: session.file.model.clone(),
+                version: session.file.version.to_string(),
+                state: state.into(),
+                reason,
+            });
+        }
+        for (name, versions) in self.node.repository.models()? {
+            let loaded = |version: &u64| {
+                sessions.iter().any(|session| session.file.model == name && session.file.version == *version)
+            };
+            for version in versions.iter().filter(|version| !loaded(version)) {
+                models.push(ModelIndex {
+                    name: name.clone(),
+                    version: version.to_string(),
+                    state: "UNAVAILABLE".into(),
+                    reason: "not loaded".into(),
+                });
+            }
+        }
+        models.retain(|model| !only_ready || model.state == "READY");
+        models.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        Ok(Response::new(RepositoryIndexResponse { models }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        let request = request.into_inner();
+        let (version, terms) = terms::from_parameters(&request.parameters)?;
+        self.node.load(&request.model_name, version.as_deref(), terms).await?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        self.node.unload(&request.into_inner().model_name).await;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        request: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Answer<SystemSharedMemoryStatusResponse> {
+        let name = request.into_inner().name;
+        let mut regions = self.node.regions.list();
+        if !name.is_empty() {
+            regions.retain(|known, _| *known == name);
+            if regions.is_empty() {
+                return Err(Status::not_found(format!(
+                    "Unable to find system shared memory region: '{name}'"
+                )));
+            }
+        }
+        let regions = regions.into_iter().map(|(name, region)| {
+            let status = system_shared_memory_status_response::RegionStatus {
+                name: name.clone(),
+                key: region.key().to_owned(),
+                offset: region.offset(),
+                byte_size: region.byte_size(),
+            };
+            (name, status)
+        });
+        Ok(Response::new(SystemSharedMemoryStatusResponse { regions: regions.collect() }))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        request: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<SystemSharedMemoryRegisterResponse> {
+        let SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request.into_inner();
+        self.node.regions.register(&name, &key, offset, byte_size)?;
+        Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        request: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
+        match request.into_inner().name.as_str() {
+            "" => self.node.regions.unregister_all(),
+            name => self.node.regions.unregister(name),
+        }
+        Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
+    }
+
+    // No CUDA region can be registered, so there is none to list or to forget: clients ask as a matter of course.
+    async fn cuda_shared_memory_status(
+        &self,
+        request: Request<CudaSharedMemoryStatusRequest>,
+    ) -> Answer<CudaSharedMemoryStatusResponse> {
+        let name = request.into_inner().name;
+        if !name.is_empty() {
+            return Err(Status::not_found(format!("Unable to find cuda shared memory region: '{name}'")));
+        }
+        let regions = std::iter::empty::<(String, cuda_shared_memory_status_response::RegionStatus)>();
+        Ok(Response::new(CudaSharedMemoryStatusResponse { regions: regions.collect() }))
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        request: Request<CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<CudaSharedMemoryRegisterResponse> {
+        Err(Status::unimplemented(format!(
+            "CUDA shared memory is not served, region '{}' is not registered: use system shared memory",
+            request.into_inner().name
+        )))
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<CudaSharedMemoryUnregisterResponse> {
+        Ok(Response::new(CudaSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+        if request.into_inner().settings.values().any(|setting| !setting.value.is_empty()) {
+            return Err(Status::unimplemented("request traces cannot be switched on by this RPC"));
+        }
+        let off = trace_setting_response::SettingValue { value: vec!["OFF".into()] };
+        let settings = [("trace_level".to_owned(), off)].into_iter().collect();
+        Ok(Response::new(TraceSettingResponse { settings }))
+    }
+
+    async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+        self.logging.change(&request.into_inner().settings)?;
+        Ok(Response::new(LogSettingsResponse { settings: self.logging.settings() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeout(text: &str) -> Option<Duration> {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("grpc-timeout", text.parse().unwrap());
+        deadline(&metadata).map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    #[test]
+    fn a_deadline_is_read_from_its_header() {
+        assert!(deadline(&MetadataMap::new()).is_none());
+        let hour = timeout("1H").unwrap();
+        assert!(hour > Duration::from_secs(3590) && hour <= Duration::from_secs(3600), "{hour:?}");
+        assert_eq!(timeout("0n"), Some(Duration::ZERO));
+        for broken in ["", "5", "m", "-1S", "1x", "999999999S", "ä"] {
+            let mut metadata = MetadataMap::new();
+            if let Ok(value) = broken.parse() {
+                metadata.insert("grpc-timeout", value);
+                assert!(deadline(&metadata).is_none(), "{broken:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The gRPC side: services over a node, on every address the configuration names.
+
+mod contents;
+mod description;
+mod infer;
+mod inference;
+mod operations;
+mod status;
+mod stream;
+mod terms;
+
+use std::sync::Arc;
+
+use edgemux_proto::edgemux::v1::admission_server::AdmissionServer;
+use edgemux_proto::edgemux::v1::calibration_server::CalibrationServer;
+use edgemux_proto::edgemux::v1::devices_server::DevicesServer;
+use edgemux_proto::edgemux::v1::sessions_server::SessionsServer;
+use edgemux_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use self::inference::InferenceService;
+use self::operations::Operations;
+use crate::listener::{Incoming, Listener};
+use crate::logging::Logging;
+use crate::node::Node;
+
+/// Frames as large as HTTP/2 lets them be: a tensor of 600 KB in 16 KiB frames costs twice the time.
+const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
+/// A stream may send a whole tensor of the usual size before it waits for a window update.
+const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+/// All streams of a connection together.
+const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+
+/// Everything that is served, ready to be put on a listener.
+#[derive(Debug)]
+pub struct Services {
+    routes: Routes,
+    streams_per_connection: u32,
+    health: tonic_health::server::HealthReporter,
+}
+
+impl Services {
+    /// The services of `node`. When `draining` becomes true, streams take no more requests.
+    pub fn new(
+        node: &Arc<Node>,
+        logging: Logging,
+        draining: watch::Receiver<bool>,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let limit = node.config.limits.message_bytes;
+        let inference = InferenceService { node: Arc::clone(node), logging, draining };
+        let operations = Operations(Arc::clone(node));
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(edgemux_proto::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let routes = Routes::new(
+            GrpcInferenceServiceServer::new(inference)
+                .max_decoding_message_size(limit)
+                .max_encoding_message_size(usize::MAX),
+        )
+        .add_service(AdmissionServer::new(operations.clone()))
+        .add_service(SessionsServer::new(operations.clone()))
+        .add_service(DevicesServer::new(operations.clone()))
+        .add_service(CalibrationServer::new(operations))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare();
+        Ok(Self { routes, streams_per_connection: node.config.limits.streams_per_connection, health })
+    }
+
+    /// Tells `grpc.health.v1` whether the daemon, and its inference service by name, serves.
+    pub async fn set_serving(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.health.set_service_status("", status).await;
+        self.health.set_service_status("inference.GRPCInferenceService", status).await;
+    }
+
+    /// Serves one listener until `stop` is true and every request has been answered.
+    pub async fn serve(
+        &self,
+        listener: Listener,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), tonic::transport::Error> {
+        let server = Server::builder()
+            .max_frame_size(FRAME_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(self.streams_per_connection)
+            .add_routes(self.routes.clone());
+        let stopped = async move {
+            // The sender lives as long as the daemon.
+            let _ = stop.wait_for(|&stop| stop).await;
+        };
+        match listener.incoming() {
+            Incoming::Tcp(incoming) => server.serve_with_incoming_shutdown(incoming, stopped).await,
+            Incoming::Unix(incoming) => server.serve_with_incoming_shutdown(incoming, stopped).await,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Terms as `RepositoryModelLoad` carries them: in its parameters, numbers as strings where the protocol has no number.
+
+use std::collections::BTreeMap;
+
+use edgemux_proto::inference::ModelRepositoryParameter;
+use edgemux_proto::inference::model_repository_parameter::ParameterChoice;
+use tonic::Status;
+
+use crate::terms::{Objective, Terms};
+
+/// The version and the terms asked for. No terms given means those of the repository.
+pub(super) fn from_parameters(
+    parameters: &BTreeMap<String, ModelRepositoryParameter>,
+) -> Result<(Option<String>, Option<Terms>), Status> {
+    let mut version = None;
+    let mut terms = Terms::default();
+    let (mut latency_ms, mut quantile) = (None, None);
+    for (key, parameter) in parameters {
+        let text = || text(key, parameter);
+        match key.as_str() {
+            "version" => version = Some(text()?),
+            "rate_hz" => terms.rate_hz = Some(number(key, &text()?)?),
+            "burst" => terms.burst = Some(number(key, &text()?)?),
+            "latency_ms" => latency_ms = Some(number(key, &text()?)?),
+            // The mean is what an objective without a quantile is about.
+            "quantile" => {
+                quantile =
+                    Some(text()?).filter(|text| text != "mean").map(|text| number(key, &text)).transpose()?
+            }
+            "priority" => terms.priority = whole(key, &text()?)?,
+            "config" => {
+                return Err(Status::unimplemented(
+                    "a model configuration cannot be sent with a load: the model file itself says what it takes",
+                ));
+            }
+            file if file.starts_with("file:") => {
+                return Err(Status::unimplemented(format!(
+                    "model files cannot be sent with a load ('{file}'): put them in the repository"
+                )));
+            }
+            other if other.starts_with("triton_") => {}
+            other => {
+                return Err(Status::invalid_argument(format!(
+                    "unknown parameter '{other}': version, rate_hz, burst, latency_ms, quantile and priority are known"
+                )));
+            }
+        }
+    }
+    match (latency_ms, quantile) {
+        (Some(latency_ms), quantile) => terms.objective = Some(Objective { quantile, latency_ms }),
+        (None, Some(_)) => return Err(Status::invalid_argument("quantile needs latency_ms beside it")),
+        (None, None) => {}
+    }
+    terms.check().map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let given = terms != Terms::default();
+    Ok((version, given.then_some(terms)))
+}
+
+fn text(key: &str, parameter: &ModelRepositoryParameter) -> Result<String, Status> {
+    match &parameter.parameter_choice {
+        Some(ParameterChoice::StringParam(text)) => Ok(text.clone()),
+        Some(ParameterChoice::Int64Param(number)) => Ok(number.to_string()),
+        _ => Err(Status::invalid_argument(format!("parameter '{key}' must be a string or a whole number"))),
+    }
+}
+
+fn number(key: &str, text: &str) -> Result<f64, Status> {
+    text.parse().map_err(|_| Status::invalid_argument(format!("parameter '{key}': {text:?} is no number")))
+}
+
+fn whole(key: &str, text: &str) -> Result<u32, Status> {
+    text.parse().map_err(|_| {
+        Status::invalid_argument(format!("parameter '{key}': {text:?} is no whole number of at least 0"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(given: &[(&str, &str)]) -> Result<(Option<String>, Option<Terms>), Status> {
+        let parameter = |value: &str| ModelRepositoryParameter {
+            parameter_choice: Some(ParameterChoice::StringParam(value.into())),
+        };
+        from_parameters(&given.iter().map(|&(key, value)| (key.to_owned(), parameter(value))).collect())
+    }
+
+    #[test]
+    fn terms_are_read_from_strings() {
+        assert_eq!(read(&[]).unwrap(), (None, None));
+        let (version, terms) =
+            read(&[("version", "3"), ("rate_hz", "12.5"), ("latency_ms", "40"), ("quantile", "0.99")])
+                .unwrap();
+        let terms = terms.unwrap();
+        assert_eq!((version.as_deref(), terms.rate_hz), (Some("3"), Some(12.5)));
+        assert_eq!(terms.objective, Some(Objective { quantile: Some(0.99), latency_ms: 40.0 }));
+        let mean = read(&[("latency_ms", "40"), ("quantile", "mean")]).unwrap().1.unwrap();
+        assert_eq!(mean.objective, Some(Objective { quantile: None, latency_ms: 40.0 }));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (key, value) in [
+            ("rate_hz", "0"),
+            ("rate_hz", "1e9"),
+            ("rate_hz", "NaN"),
+            ("rate_hz", "many"),
+            ("burst", "0.5"),
+            ("latency_ms", "-1"),
+            ("quantile", "0.99"),
+            ("priority", "-1"),
+            ("config", "{}"),
+            ("file:1/model.onnx", ""),
+            ("colour", "red"),
+        ] {
+            assert!(read(&[(key, value)]).is_err(), "{key} = {value}");
+        }
+        assert!(read(&[("latency_ms", "5"), ("quantile", "1")]).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! The edgemux daemon: owns the accelerators of a node and shares them among models.
+//!
+//! A request's way: [`grpc`] checks it, [`device`] queues it and asks the multiplexer who runs next, a worker process
+//! runs it, and the answer goes back the same way. [`node`] holds the sessions, [`repository`] the model files.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod config;
+pub mod device;
+pub mod embedded;
+pub mod grpc;
+pub mod http;
+pub mod listener;
+pub mod logging;
+pub mod node;
+pub mod regions;
+pub mod repository;
+pub mod serve;
+pub mod session;
+pub mod start;
+pub mod statistics;
+pub mod terms;

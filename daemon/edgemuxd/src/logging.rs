@@ -1,0 +1,94 @@
+//! What is logged: `RUST_LOG` at start, `LogSettings` while it runs. Logs go to standard error.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use edgemux_proto::inference::log_settings_request::SettingValue as Asked;
+use edgemux_proto::inference::log_settings_request::setting_value::ParameterChoice as AskedChoice;
+use edgemux_proto::inference::log_settings_response::SettingValue;
+use edgemux_proto::inference::log_settings_response::setting_value::ParameterChoice;
+use tonic::Status;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+/// Changes what is logged.
+#[derive(Clone, Debug)]
+pub struct Logging(reload::Handle<EnvFilter, Registry>);
+
+impl Logging {
+    /// Starts logging for the whole process.
+    pub fn start() -> Self {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let (filter, handle) = reload::Layer::new(filter);
+        let colours = std::io::stderr().is_terminal();
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+        // Only a second start in one process fails, and then the first goes on.
+        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        Self(handle)
+    }
+
+    /// Changes the settings asked for. The filter has one level, so switching one off switches off those below it.
+    pub fn change(&self, asked: &BTreeMap<String, Asked>) -> Result<(), Status> {
+        let mut level = None;
+        for (key, setting) in asked {
+            let on = match (key.as_str(), &setting.parameter_choice) {
+                (_, None) => continue,
+                ("log_verbose_level", Some(AskedChoice::Uint32Param(verbosity))) => {
+                    level = Some(["info", "debug", "trace"][(*verbosity).min(2) as usize]);
+                    continue;
+                }
+                ("log_info" | "log_warning" | "log_error", Some(AskedChoice::BoolParam(on))) => *on,
+                _ => {
+                    return Err(Status::invalid_argument(format!(
+                        "log setting '{key}' cannot be set so: log_verbose_level takes a number, log_info, \
+                         log_warning and log_error take true or false"
+                    )));
+                }
+            };
+            if on {
+                level = level.or(match key.as_str() {
+                    "log_info" => Some("info"),
+                    _ => None,
+                });
+            } else {
+                level = Some(match key.as_str() {
+                    "log_info" => "warn",
+                    "log_warning" => "error",
+                    _ => "off",
+                });
+            }
+        }
+        match level {
+            None => Ok(()),
+            Some(level) => self
+                .0
+                .reload(EnvFilter::new(level))
+                .map_err(|error| Status::internal(format!("the log filter: {error}"))),
+        }
+    }
+
+    /// The settings now.
+    pub fn settings(&self) -> BTreeMap<String, SettingValue> {
+        let filter = self.0.with_current(ToString::to_string).unwrap_or_default();
+        let level = filter.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
+        use tracing_subscriber::filter::LevelFilter;
+        let verbosity = match level {
+            LevelFilter::TRACE => 2,
+            LevelFilter::DEBUG => 1,
+            _ => 0,
+        };
+        let boolean = |value| SettingValue { parameter_choice: Some(ParameterChoice::BoolParam(value)) };
+        let number = SettingValue { parameter_choice: Some(ParameterChoice::Uint32Param(verbosity)) };
+        [
+            ("log_info", boolean(level >= LevelFilter::INFO)),
+            ("log_warning", boolean(level >= LevelFilter::WARN)),
+            ("log_error", boolean(level >= LevelFilter::ERROR)),
+            ("log_verbose_level", number),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+}

@@ -1,0 +1,346 @@
+//! The node: its devices, its model repository, and the sessions that serve its models.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use edgemux_runtime_api::runtime::DeviceKind;
+use tokio::sync::{Mutex, watch};
+
+use crate::config::{Config, LoadAtStart};
+use crate::device::{Device, LoadProblem};
+use crate::regions::Regions;
+use crate::repository::{ModelFile, Repository, RepositoryError};
+use crate::session::{Session, State, Step};
+use crate::terms::Terms;
+
+/// Why a model was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not to be had from the repository.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// No device can run it.
+    #[error(
+        "model '{model}' needs a device of kind {kinds} with the runtime {runtime}; this node has: {has}"
+    )]
+    NoDevice {
+        /// The model.
+        model: String,
+        /// The runtime that its file needs.
+        runtime: &'static str,
+        /// Kinds that its terms allow.
+        kinds: String,
+        /// The node's devices.
+        has: String,
+    },
+    /// It was found and could not be made ready.
+    #[error("model '{model}' cannot be loaded: {problem}")]
+    Problem {
+        /// The model.
+        model: String,
+        /// Why.
+        problem: LoadProblem,
+    },
+}
+
+/// Why a request finds no session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSession {
+    /// Nothing by that name.
+    #[error("Request for unknown model: '{0}' is not found")]
+    Unknown(String),
+    /// Not that version of it.
+    #[error("Request for unknown model: '{model}' version {version} is not found")]
+    UnknownVersion {
+        /// The model.
+        model: String,
+        /// The version.
+        version: String,
+    },
+    /// It is there, but not ready.
+    #[error("Request for model '{model}' which is not ready: {reason}")]
+    NotReady {
+        /// The model.
+        model: String,
+        /// Its state, or why it failed.
+        reason: String,
+    },
+}
+
+type Sessions = HashMap<String, BTreeMap<u64, Arc<Session>>>;
+
+/// The whole node.
+#[derive(Debug)]
+pub struct Node {
+    /// The configuration it was started with.
+    pub config: Config,
+    /// Its models.
+    pub repository: Repository,
+    /// Its devices.
+    pub devices: Vec<Arc<Device>>,
+    /// Shared memory that clients have registered.
+    pub regions: Regions,
+    sessions: RwLock<Sessions>,
+    last_session: AtomicU32,
+    /// One load or unload at a time.
+    turn: Mutex<()>,
+    /// Have all models that load at start been dealt with?
+    started: watch::Sender<bool>,
+    /// Counts changes of any session or device, for those who watch.
+    changes: watch::Sender<u64>,
+}
+
+impl Node {
+    /// Makes the node and starts its devices' workers. Nothing is loaded yet.
+    pub fn start(config: Config, repository: Repository) -> Arc<Self> {
+        let devices = config
+            .device
+            .iter()
+            .map(|device| Device::start(device, &config.supervision, config.limits.queue_requests))
+            .collect();
+        Arc::new(Self {
+            regions: Regions::new(config.limits.shared_memory_regions),
+            config,
+            repository,
+            devices,
+            sessions: RwLock::default(),
+            last_session: AtomicU32::new(0),
+            turn: Mutex::default(),
+            started: watch::Sender::new(false),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Loads what the configuration says is loaded at start. A model that fails is logged and shown, no more.
+    pub async fn load_at_start(&self) {
+        let models = match self.repository.models() {
+            Ok(models) => models,
+            Err(error) => {
+                tracing::error!(%error, "the model repository");
+                BTreeMap::new()
+            }
+        };
+        for model in models.into_keys() {
+            let wanted = match self.config.load_at_start {
+                LoadAtStart::All => true,
+                LoadAtStart::None => false,
+                LoadAtStart::Declared => !matches!(self.repository.declared(&model), Ok(None)),
+            };
+            if wanted && let Err(error) = self.load(&model, None, None).await {
+                tracing::error!(%error, "at start");
+            }
+        }
+        self.started.send_replace(true);
+    }
+
+    /// Have all models that load at start been dealt with?
+    pub fn is_started(&self) -> bool {
+        *self.started.borrow()
+    }
+
+    /// Waits until they have.
+    pub async fn wait_started(&self) {
+        // The sender lives in `self`.
+        let _ = self.started.subscribe().wait_for(|&started| started).await;
+    }
+
+    /// Loads a model, by default its newest version under the terms in its `model.toml`. One that serves already is
+    /// replaced once the new session is ready.
+    pub async fn load(
+        &self,
+        model: &str,
+        version: Option<&str>,
+        terms: Option<Terms>,
+    ) -> Result<Arc<Session>, LoadError> {
+        let _turn = self.turn.lock().await;
+        let terms = match terms {
+            Some(terms) => terms,
+            None => {
+                // The name is checked before it becomes a path.
+                self.repository.find(model, "").map(drop).or_else(unless_missing)?;
+                self.repository.declared(model)?.unwrap_or_default()
+            }
+        };
+        let declared = terms.version.map(|version| version.to_string());
+        let file = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
+        let device = self.choose_device(&file, &terms)?;
+        let id = self.last_session.fetch_add(1, Ordering::Relaxed) + 1;
+        let session = Arc::new(Session::new(id, file, terms, device.name.clone()));
+        self.forward_changes(&session);
+
+        let replaced =
+            self.write().get(model).and_then(|versions| versions.get(&session.file.version)).cloned();
+        let serves = replaced.as_ref().is_some_and(|old| matches!(old.state(), State::Ready(_)));
+        if !serves {
+            if let Some(old) = &replaced {
+                self.retire(old).await;
+            }
+            self.put(&session);
+        }
+        if let Err(problem) = device.load(&session).await {
+            if !session.state().is_over() {
+                session.step(Step::Fail(problem.to_string()));
+            }
+            return Err(LoadError::Problem { model: model.to_owned(), problem });
+        }
+        self.put(&session);
+        if let Some(old) = replaced {
+            self.retire(&old).await;
+        }
+        Ok(session)
+    }
+
+    /// Drains and unloads every version of a model. An unknown model is no error: it is not loaded.
+    pub async fn unload(&self, model: &str) {
+        let _turn = self.turn.lock().await;
+        let sessions = self.read().get(model).cloned().unwrap_or_default();
+        for session in sessions.values() {
+            self.retire(session).await;
+        }
+        self.write().remove(model);
+        self.changed();
+    }
+
+    async fn retire(&self, session: &Arc<Session>) {
+        let state = session.state();
+        if state.is_over() {
+            return;
+        }
+        session.step(Step::Drain);
+        if let Some(device) = self.device(&session.device) {
+            // Without a loaded model nothing is in service, and what waits could not run.
+            if state.loaded().is_some() {
+                let grace = Duration::from_secs_f64(self.config.drain_grace_s);
+                if tokio::time::timeout(grace, device.drain(session.id)).await.is_err() {
+                    tracing::warn!(session = %session.name(), "not drained within the grace; what waits is refused");
+                }
+            }
+            device.unload(session).await;
+        }
+        if !session.state().is_over() {
+            session.step(Step::Unloaded);
+        }
+    }
+
+    /// The session that serves a request; an empty version asks for the newest that serves.
+    pub fn session(&self, model: &str, version: &str) -> Result<Arc<Session>, NoSession> {
+        let sessions = self.read();
+        let Some(versions) = sessions.get(model) else {
+            drop(sessions);
+            return Err(self.not_loaded(model, version));
+        };
+        if version.is_empty() {
+            let serving = versions.values().rev().find(|session| session.serving().is_some());
+            return match serving.or_else(|| versions.values().next_back()) {
+                Some(session) => Ok(Arc::clone(session)),
+                None => Err(NoSession::Unknown(model.to_owned())),
+            };
+        }
+        match version.parse().ok().and_then(|version: u64| versions.get(&version)) {
+            Some(session) => Ok(Arc::clone(session)),
+            None => {
+                drop(sessions);
+                Err(self.not_loaded(model, version))
+            }
+        }
+    }
+
+    fn not_loaded(&self, model: &str, version: &str) -> NoSession {
+        match self.repository.find(model, version) {
+            Ok(_) => NoSession::NotReady {
+                model: model.to_owned(),
+                reason: "it is in the repository but not loaded; load it first".into(),
+            },
+            Err(RepositoryError::NoVersion { .. } | RepositoryError::Version(_)) => {
+                NoSession::UnknownVersion { model: model.to_owned(), version: version.to_owned() }
+            }
+            Err(_) => NoSession::Unknown(model.to_owned()),
+        }
+    }
+
+    /// Every session, in order of model and version.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        let mut sessions: Vec<_> = self.read().values().flat_map(BTreeMap::values).cloned().collect();
+        sessions.sort_by(|a, b| (&a.file.model, a.file.version).cmp(&(&b.file.model, b.file.version)));
+        sessions
+    }
+
+    /// The device of this name.
+    pub fn device(&self, name: &str) -> Option<&Arc<Device>> {
+        self.devices.iter().find(|device| device.name == name)
+    }
+
+    /// Counts up with every change of a session.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn forward_changes(&self, session: &Session) {
+        let (mut states, changes) = (session.watch(), self.changes.clone());
+        tokio::spawn(async move {
+            while states.changed().await.is_ok() {
+                changes.send_modify(|count| *count += 1);
+                if states.borrow().is_over() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The first device that its terms allow and whose runtimes can run the file.
+    fn choose_device(&self, file: &ModelFile, terms: &Terms) -> Result<&Arc<Device>, LoadError> {
+        let allowed = |kind: DeviceKind| terms.devices.is_empty() || terms.devices.contains(&kind);
+        let found = self.devices.iter().find(|device| allowed(device.kind) && device.runs(file.runtime));
+        found.ok_or_else(|| {
+            let join = |words: Vec<String>| words.join(", ");
+            LoadError::NoDevice {
+                model: file.model.clone(),
+                runtime: file.runtime.name(),
+                kinds: match terms.devices.is_empty() {
+                    true => "any".into(),
+                    false => join(terms.devices.iter().map(ToString::to_string).collect()),
+                },
+                has: join(
+                    self.config
+                        .device
+                        .iter()
+                        .map(|device| {
+                            format!("{} ({}: {})", device.name, device.kind, device.runtimes.join(", "))
+                        })
+                        .collect(),
+                ),
+            }
+        })
+    }
+
+    fn put(&self, session: &Arc<Session>) {
+        let versions = &mut *self.write();
+        versions
+            .entry(session.file.model.clone())
+            .or_default()
+            .insert(session.file.version, Arc::clone(session));
+        self.changed();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Sessions> {
+        self.sessions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Sessions> {
+        self.sessions.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For looking at a name only: that the model's files are incomplete is said later, by name.
+fn unless_missing(error: RepositoryError) -> Result<(), RepositoryError> {
+    match error {
+        RepositoryError::NoVersion { .. } | RepositoryError::NoFile { .. } => Ok(()),
+        error => Err(error),
+    }
+}

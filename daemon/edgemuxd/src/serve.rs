@@ -1,0 +1,91 @@
+//! Serves until a signal, then drains.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::grpc::Services;
+use crate::http;
+use crate::listener::Listener;
+use crate::logging::Logging;
+use crate::node::Node;
+use crate::repository::Repository;
+
+/// Binds, serves, loads what loads at start, and returns once a signal has come and requests have drained.
+///
+/// Standard output carries one line per address and, when the models that load at start have been dealt with,
+/// `edgemuxd: ready`: scripts that start a daemon wait for it.
+pub async fn run(config: Config, repository: Repository, logging: Logging) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        listeners.push(Listener::bind(address).await?);
+    }
+    let metrics = TcpListener::bind(config.metrics)
+        .await
+        .with_context(|| format!("cannot serve metrics on {}; choose another --metrics", config.metrics))?;
+    for listener in &listeners {
+        announce(&format!("listening on {}", listener.address()));
+    }
+    if let Ok(address) = metrics.local_addr() {
+        announce(&format!("metrics on {address}"));
+    }
+
+    let grace = Duration::from_secs_f64(config.drain_grace_s);
+    let node = Node::start(config, repository);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), repository = %node.repository.root().display(),
+        devices = node.devices.len(), "edgemuxd"
+    );
+    let (stop, stopping) = watch::channel(false);
+    let services = Arc::new(Services::new(&node, logging, stopping.clone())?);
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        let (services, stopping) = (Arc::clone(&services), stopping.clone());
+        servers.spawn(async move { services.serve(listener, stopping).await });
+    }
+    let pages = http::routes(Arc::clone(&node));
+    tokio::spawn(async move { axum::serve(metrics, pages).await });
+
+    let loading = {
+        let (node, services) = (Arc::clone(&node), Arc::clone(&services));
+        tokio::spawn(async move {
+            node.load_at_start().await;
+            services.set_serving(true).await;
+            announce("ready");
+        })
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = servers.join_next() => {
+            ended.context("no listener")??.context("a listener failed")?;
+        }
+    }
+    tracing::info!(?grace, "draining");
+    loading.abort();
+    services.set_serving(false).await;
+    stop.send_replace(true);
+    let drained = tokio::time::timeout(grace, async { while servers.join_next().await.is_some() {} }).await;
+    match drained {
+        Ok(()) => tracing::info!("drained"),
+        Err(_) => tracing::warn!("not drained within the grace; the rest is dropped"),
+    }
+    Ok(())
+}
+
+/// A line for whoever started the daemon; a closed standard output is nobody to tell.
+fn announce(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "edgemuxd: {line}");
+    let _ = out.flush();
+}
