@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         .btree_map(".")
         .generate_default_stubs(true)
+        .codec_path("crate::codec::TensorCodec")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows the daemon: internal types are converted to these at the edge, in one place.
 
+pub mod codec;
+
 /// `inference.*`: the Open Inference Protocol v2 with Triton's extensions.
 #[allow(clippy::all, missing_docs, reason = "generated code")]
 pub mod inference {

@@ -10,6 +10,11 @@ use edgemuxd::embedded::Embedded;
 use edgemuxd::logging::Logging;
 use edgemuxd::{serve, start};
 
+/// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
+/// has every page faulted in again, which cost more than all copies of the tensor together.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match args.command {

@@ -16,7 +16,7 @@ use crate::protocol::{
 use crate::runtime::{Cancel, Instance, Outputs, Timing};
 use crate::shm::{Buffers, align};
 use crate::socket;
-use crate::tensor::{Signature, TensorView};
+use crate::tensor::{DataType, Signature, TensorView, byte_len};
 
 /// Everything a lane's thread owns.
 pub(super) struct Lane {
@@ -191,6 +191,16 @@ impl Run {
         {
             return Err(RunError::Inputs("inputs or outputs do not fit the model's signature".into()));
         }
+        for (spec, input) in signature.inputs.iter().zip(&self.inputs) {
+            // Byte strings have no length of their own; what they hold is for the model to check.
+            let bytes = byte_len(spec.datatype, &input.shape).map(|bytes| bytes as u64);
+            let fits = bytes == Some(input.place.len) || spec.datatype == DataType::Bytes;
+            if !spec.accepts(&input.shape) || !fits {
+                let Input { shape, place } = input;
+                let what = format!("{} bytes of shape {shape:?} do not fit input {:?}", place.len, spec.name);
+                return Err(RunError::Inputs(what));
+            }
+        }
         let overlap = |a: Place, b: Place| {
             a.buffer == b.buffer
                 && a.offset < b.offset.saturating_add(b.len)
@@ -205,7 +215,9 @@ impl Run {
                 return refuse("an output overlaps an input");
             }
         }
-        if self.inputs.iter().any(|input| input.place.buffer == self.output_buffer) {
+        // An empty input may lie anywhere: it shares no byte.
+        let lies_in_output = |place: Place| place.len > 0 && place.buffer == self.output_buffer;
+        if self.inputs.iter().any(|input| lies_in_output(input.place)) {
             return refuse("an input lies in the output buffer");
         }
         Ok(())

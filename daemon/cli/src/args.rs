@@ -1,0 +1,133 @@
+//! The command line: the options that every command has, and the commands.
+
+use clap::{Parser, Subcommand};
+
+use crate::client::ServerAddress;
+use crate::commands::{self, Context, Outcome};
+use crate::error::Error;
+use crate::output::Output;
+
+const EVERYWHERE: &str = "Options of every command";
+
+const EXAMPLES: &str = "\
+Examples:
+  edgemux demo                            see it work: a daemon, two models, a table
+  edgemux load mobilenet_v2               load the newest version in the model repository
+  edgemux infer mobilenet_v2              one request of random tensors
+  edgemux load-test mobilenet_v2 --rate-hz 40 --seconds 30
+  edgemux --server unix:/run/edgemux/edgemuxd.sock sessions --json
+  edgemux doctor                          what is wrong with this node, and what to do
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not admitted.";
+
+/// Talk to edgemuxd, the daemon that shares a node's accelerators among models
+#[derive(Debug, Parser)]
+#[command(name = "edgemux", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// The daemon to talk to: HOST:PORT or unix:PATH
+    #[arg(
+        long,
+        global = true,
+        env = "EDGEMUX_SERVER",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8001"
+    )]
+    pub(crate) server: ServerAddress,
+
+    /// Print one JSON object on stdout instead of text
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(commands::demo::Args),
+    Devices(commands::devices::Args),
+    Models(commands::models::Args),
+    Sessions(commands::sessions::Args),
+    Load(commands::load::Args),
+    Unload(commands::unload::Args),
+    Infer(commands::infer::Args),
+    LoadTest(commands::load_test::Args),
+    Doctor(commands::doctor::Args),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    pub(crate) async fn run(self, output: &Output) -> Result<Outcome, Error> {
+        let context = Context { server: self.server, output };
+        match self.command {
+            Command::Demo(args) => commands::demo::run(args, &context).await,
+            Command::Devices(args) => commands::devices::run(args, &context).await,
+            Command::Models(args) => commands::models::run(args, &context).await,
+            Command::Sessions(args) => commands::sessions::run(args, &context).await,
+            Command::Load(args) => commands::load::run(args, &context).await,
+            Command::Unload(args) => commands::unload::run(args, &context).await,
+            Command::Infer(args) => commands::infer::run(args, &context).await,
+            Command::LoadTest(args) => commands::load_test::run(args, &context).await,
+            Command::Doctor(args) => commands::doctor::run(args, &context).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_every_command_may_stand_before_or_after_it() {
+        for line in [
+            "edgemux --json --server unix:/run/e.sock models",
+            "edgemux models --server unix:/run/e.sock --json",
+        ] {
+            let cli = parse(line).unwrap();
+            assert!(cli.json);
+            assert_eq!(cli.server.to_string(), "unix:/run/e.sock");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_exit_code_2() {
+        for line in [
+            "edgemux",
+            "edgemux fly",
+            "edgemux models --server nowhere",
+            "edgemux load",
+            "edgemux load m --rate-hz -1",
+            "edgemux load m --quantile 1.5 --latency-ms 3",
+            "edgemux load m --quantile 0.9",
+            "edgemux load-test",
+            "edgemux load-test m --rate-hz 5 --concurrency 2",
+            "edgemux load-test m --rate-hz 0",
+            "edgemux load-test m --requests 5 --seconds 2",
+            "edgemux load-test m --model n=3",
+            "edgemux load-test --model n",
+            "edgemux infer m --shape x=1,a",
+            "edgemux infer m --input x",
+            "edgemux demo --seconds 0",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_load_test_takes_several_models() {
+        assert!(
+            parse("edgemux load-test --model a=10 --model b=2.5 --seconds 3 --arrivals periodic").is_ok()
+        );
+    }
+}

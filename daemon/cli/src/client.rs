@@ -1,0 +1,226 @@
+//! The connection to a daemon, and the calls that every command shares.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use edgemux_proto::edgemux::v1;
+use edgemux_proto::edgemux::v1::devices_client::DevicesClient;
+use edgemux_proto::edgemux::v1::sessions_client::SessionsClient;
+use edgemux_proto::inference;
+use edgemux_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use crate::rpc::RpcError;
+
+/// The largest message sent or received: a batch of large images, with room to spare.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// HTTP/2 windows and frames, far above their defaults of 64 and 16 KiB: a tensor then crosses in few steps.
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+const FRAME_BYTES_MAX: u32 = 1 << 20;
+
+const CONNECT_S_MAX: Duration = Duration::from_secs(5);
+/// Calls that read state answer at once or not at all.
+const READ_S_MAX: Duration = Duration::from_secs(10);
+/// Loading reads, compiles and warms a model, which takes minutes on a small board.
+const LOAD_S_MAX: Duration = Duration::from_secs(600);
+
+// === ServerAddress ===
+
+/// `HOST:PORT` or `unix:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ServerAddress {
+    Tcp(String),
+    Unix(String),
+}
+
+impl FromStr for ServerAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.to_owned()))
+            } else {
+                Err(format!("`{text}` names no absolute path; write unix:/run/edgemux/edgemuxd.sock"))
+            };
+        }
+        let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        match bare.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+                Ok(Self::Tcp(bare.to_owned()))
+            }
+            _ => Err(format!("`{text}` is neither HOST:PORT (127.0.0.1:8001) nor unix:PATH")),
+        }
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+// === ConnectError ===
+
+/// No connection to the daemon.
+#[derive(Debug, Error)]
+#[error(
+    "no edgemuxd at {server} ({cause}): start it with `edgemuxd --listen {server}`, \
+     or name another with --server or EDGEMUX_SERVER"
+)]
+pub(crate) struct ConnectError {
+    server: ServerAddress,
+    cause: String,
+}
+
+// === Client ===
+
+/// One connection to one daemon; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects, and gives up after five seconds.
+    pub(crate) async fn connect(server: &ServerAddress) -> Result<Self, ConnectError> {
+        let failed = |error: tonic::transport::Error| ConnectError {
+            server: server.clone(),
+            cause: innermost(&error),
+        };
+        let uri = match server {
+            ServerAddress::Tcp(address) => format!("http://{address}"),
+            ServerAddress::Unix(path) => format!("unix:{path}"),
+        };
+        let endpoint = Endpoint::from_shared(uri)
+            .and_then(|endpoint| endpoint.user_agent(concat!("edgemux/", env!("CARGO_PKG_VERSION"))))
+            .map_err(failed)?
+            .connect_timeout(CONNECT_S_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .tcp_nodelay(true);
+        Ok(Self { channel: endpoint.connect().await.map_err(failed)? })
+    }
+
+    pub(crate) fn inference(&self) -> GrpcInferenceServiceClient<Channel> {
+        GrpcInferenceServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) async fn live(&self) -> Result<bool, RpcError> {
+        let answer = self.inference().server_live(within(READ_S_MAX, inference::ServerLiveRequest {})).await;
+        Ok(done("ask whether the server is alive", answer)?.live)
+    }
+
+    pub(crate) async fn ready(&self) -> Result<bool, RpcError> {
+        let answer =
+            self.inference().server_ready(within(READ_S_MAX, inference::ServerReadyRequest {})).await;
+        Ok(done("ask whether the server is ready", answer)?.ready)
+    }
+
+    pub(crate) async fn server_metadata(&self) -> Result<inference::ServerMetadataResponse, RpcError> {
+        let request = within(READ_S_MAX, inference::ServerMetadataRequest {});
+        done("read the server's metadata", self.inference().server_metadata(request).await)
+    }
+
+    pub(crate) async fn model_metadata(
+        &self,
+        name: &str,
+        version: &str,
+    ) -> Result<inference::ModelMetadataResponse, RpcError> {
+        let request = inference::ModelMetadataRequest { name: name.to_owned(), version: version.to_owned() };
+        let answer = self.inference().model_metadata(within(READ_S_MAX, request)).await;
+        done(format!("read the metadata of model `{name}`"), answer)
+    }
+
+    pub(crate) async fn model_statistics(
+        &self,
+        name: &str,
+        version: &str,
+    ) -> Result<Vec<inference::ModelStatistics>, RpcError> {
+        let request =
+            inference::ModelStatisticsRequest { name: name.to_owned(), version: version.to_owned() };
+        let answer = self.inference().model_statistics(within(READ_S_MAX, request)).await;
+        Ok(done(format!("read the statistics of model `{name}`"), answer)?.model_stats)
+    }
+
+    pub(crate) async fn repository_index(
+        &self,
+    ) -> Result<Vec<inference::repository_index_response::ModelIndex>, RpcError> {
+        let request = within(READ_S_MAX, inference::RepositoryIndexRequest::default());
+        Ok(done("list the models", self.inference().repository_index(request).await)?.models)
+    }
+
+    pub(crate) async fn load(&self, request: inference::RepositoryModelLoadRequest) -> Result<(), RpcError> {
+        let what = format!("load model `{}`", request.model_name);
+        done(what, self.inference().repository_model_load(within(LOAD_S_MAX, request)).await).map(|_| ())
+    }
+
+    pub(crate) async fn unload(&self, name: &str) -> Result<(), RpcError> {
+        let request =
+            inference::RepositoryModelUnloadRequest { model_name: name.to_owned(), ..Default::default() };
+        let answer = self.inference().repository_model_unload(within(LOAD_S_MAX, request)).await;
+        done(format!("unload model `{name}`"), answer).map(|_| ())
+    }
+
+    pub(crate) async fn sessions(&self) -> Result<Vec<v1::Session>, RpcError> {
+        let request = within(READ_S_MAX, v1::ListSessionsRequest {});
+        Ok(done("list the sessions", SessionsClient::new(self.channel.clone()).list(request).await)?.sessions)
+    }
+
+    pub(crate) async fn devices(&self) -> Result<Vec<v1::Device>, RpcError> {
+        let request = within(READ_S_MAX, v1::ListDevicesRequest {});
+        Ok(done("list the devices", DevicesClient::new(self.channel.clone()).list(request).await)?.devices)
+    }
+}
+
+/// A request with a deadline, told to the server and kept by the channel.
+pub(crate) fn within<T>(limit: Duration, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+fn done<T>(what: impl Into<String>, answer: Result<Response<T>, Status>) -> Result<T, RpcError> {
+    answer.map(Response::into_inner).map_err(|status| RpcError::new(what, &status))
+}
+
+/// The cause at the bottom: the layers above it only say that something failed beneath them.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port_or_a_socket() {
+        for (text, shown) in [
+            ("127.0.0.1:8001", "127.0.0.1:8001"),
+            ("[::1]:8001", "[::1]:8001"),
+            ("http://edge-7:8001/", "edge-7:8001"),
+            ("unix:/run/e.sock", "unix:/run/e.sock"),
+            ("unix:///run/e.sock", "unix:/run/e.sock"),
+        ] {
+            assert_eq!(text.parse::<ServerAddress>().unwrap().to_string(), shown);
+        }
+        for text in ["", "8001", "host", "host:", ":8001", "host:0", "host:99999", "unix:", "unix:e.sock"] {
+            assert!(text.parse::<ServerAddress>().is_err(), "{text}");
+        }
+    }
+}

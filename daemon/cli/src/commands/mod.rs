@@ -1,0 +1,36 @@
+//! The commands, one module each.
+
+pub(crate) mod demo;
+pub(crate) mod devices;
+pub(crate) mod doctor;
+pub(crate) mod infer;
+pub(crate) mod load;
+pub(crate) mod load_test;
+pub(crate) mod models;
+pub(crate) mod sessions;
+pub(crate) mod unload;
+mod values;
+
+use crate::client::{Client, ConnectError, ServerAddress};
+use crate::output::Output;
+
+/// How a command that printed its result ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// The result itself is the failure: a check that failed, a run without one success.
+    Failed,
+}
+
+/// What every command is given.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) server: ServerAddress,
+    pub(crate) output: &'a Output,
+}
+
+impl Context<'_> {
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        Client::connect(&self.server).await
+    }
+}

@@ -1,0 +1,75 @@
+//! What a command can fail with, and the exit code of each failure.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::client::ConnectError;
+use crate::daemon::DaemonError;
+use crate::rpc::RpcError;
+use crate::tensor::TensorError;
+
+/// The command failed.
+pub(crate) const EXIT_FAILED: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// The model was not admitted.
+pub(crate) const EXIT_NOT_ADMITTED: u8 = 3;
+
+/// Each message says what was asked, what is so, and what to do.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error("{0}")]
+    Usage(String),
+    #[error(
+        "model `{model}` was not admitted: {message}\n  \
+         ask for less (a lower --rate-hz, a higher --latency-ms), unload another session, or load it without terms"
+    )]
+    NotAdmitted { model: String, message: String },
+    #[error("cannot write {path}: {cause}")]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("cannot write to standard output: {0}")]
+    Stdout(io::Error),
+    #[error("cannot start the command's own threads: {0}")]
+    Runtime(io::Error),
+    #[error("cannot make a timer: {0}")]
+    Timer(io::Error),
+    #[error("cannot make a histogram of latencies: {0}")]
+    Histogram(#[from] hdrhistogram::CreationError),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => EXIT_USAGE,
+            Error::NotAdmitted { .. } => EXIT_NOT_ADMITTED,
+            _ => EXIT_FAILED,
+        }
+    }
+
+    /// A stable name for scripts: a gRPC status where the server answered with one.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Error::Connect(_) => "UNREACHABLE",
+            Error::Rpc(error) => error.code_name(),
+            Error::Tensor(_) => "TENSOR",
+            Error::Daemon(_) => "DAEMON",
+            Error::Usage(_) => "USAGE",
+            Error::NotAdmitted { .. } => "NOT_ADMITTED",
+            Error::Write { .. } | Error::Stdout(_) => "WRITE",
+            Error::Runtime(_) | Error::Timer(_) | Error::Histogram(_) => "INTERNAL",
+            Error::Interrupted => "INTERRUPTED",
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `edgemux`: the command that talks to an `edgemuxd`.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not admitted.
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod commands;
+mod daemon;
+mod error;
+mod format;
+mod generator;
+mod model;
+mod output;
+mod rpc;
+mod table;
+mod tensor;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Error;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let output = output::Output::new(cli.json);
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
+        .and_then(|runtime| runtime.block_on(cli.run(&output)));
+    match ended {
+        Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
+        Ok(commands::Outcome::Failed) => ExitCode::from(error::EXIT_FAILED),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
