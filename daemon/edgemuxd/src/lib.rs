@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod config;
+pub mod corked;
 pub mod device;
 pub mod embedded;
 pub mod grpc;

@@ -226,23 +226,23 @@ impl Node {
 
     /// The session that serves a request; an empty version asks for the newest that serves.
     pub fn session(&self, model: &str, version: &str) -> Result<Arc<Session>, NoSession> {
+        self.with_session(model, version, |session| Ok(Arc::clone(session)))
+    }
+
+    /// Gives [`Node::session`] to `submit`, which must not ask the node for sessions again. A session that is replaced
+    /// is not closed before those that were given it have returned: loading a model again refuses no request.
+    pub fn with_session<T, E: From<NoSession>>(
+        &self,
+        model: &str,
+        version: &str,
+        submit: impl FnOnce(&Arc<Session>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let sessions = self.read();
-        let Some(versions) = sessions.get(model) else {
-            drop(sessions);
-            return Err(self.not_loaded(model, version));
-        };
-        if version.is_empty() {
-            let serving = versions.values().rev().find(|session| session.serving().is_some());
-            return match serving.or_else(|| versions.values().next_back()) {
-                Some(session) => Ok(Arc::clone(session)),
-                None => Err(NoSession::Unknown(model.to_owned())),
-            };
-        }
-        match version.parse().ok().and_then(|version: u64| versions.get(&version)) {
-            Some(session) => Ok(Arc::clone(session)),
+        match find(&sessions, model, version) {
+            Some(session) => submit(session),
             None => {
                 drop(sessions);
-                Err(self.not_loaded(model, version))
+                Err(self.not_loaded(model, version).into())
             }
         }
     }
@@ -334,6 +334,16 @@ impl Node {
 
     fn write(&self) -> RwLockWriteGuard<'_, Sessions> {
         self.sessions.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find<'a>(sessions: &'a Sessions, model: &str, version: &str) -> Option<&'a Arc<Session>> {
+    let versions = sessions.get(model)?;
+    if version.is_empty() {
+        let serving = versions.values().rev().find(|session| session.serving().is_some());
+        serving.or_else(|| versions.values().next_back())
+    } else {
+        versions.get(&version.parse().ok()?)
     }
 }
 

@@ -48,6 +48,7 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     );
     let (stop, stopping) = watch::channel(false);
     let services = Arc::new(Services::new(&node, logging, stopping.clone())?);
+    services.set_serving(false).await;
     let mut servers = JoinSet::new();
     for listener in listeners {
         let (services, stopping) = (Arc::clone(&services), stopping.clone());
@@ -73,8 +74,9 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     }
     tracing::info!(?grace, "draining");
     loading.abort();
-    services.set_serving(false).await;
+    // In this order: a watch of the daemon's health ends with the first change that it sees while draining.
     stop.send_replace(true);
+    services.set_serving(false).await;
     let drained = tokio::time::timeout(grace, async { while servers.join_next().await.is_some() {} }).await;
     match drained {
         Ok(()) => tracing::info!("drained"),

@@ -5,11 +5,15 @@
 //!
 //! The one policy so far is *exclusive*: one request on the device at a time, run to completion; the next is the
 //! waiting request of the highest priority that arrived first.
+//!
+//! Requests so short that the way to the worker takes longer than they do are handed over ahead of time, up to
+//! [`AHEAD_MAX`] of expected work, so that the worker need not wait for the daemon. They run one after the other all the
+//! same; a newcomer of higher priority waits for at most that much more.
 #![forbid(unsafe_code)]
 
 mod queue;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use self::queue::{Queue, Rank};
@@ -18,6 +22,14 @@ use self::queue::{Queue, Rank};
 pub type RequestId = u64;
 /// A session, unique in the daemon and never used again.
 pub type SessionId = u32;
+
+/// Where a session runs: requests are only handed over ahead of time to the worker that has the device.
+pub type WorkerId = u32;
+
+/// The most expected service time that a worker holds when a request is handed over ahead of time.
+pub const AHEAD_MAX: Duration = Duration::from_micros(250);
+/// The most requests that a worker holds.
+pub const AHEAD_REQUESTS_MAX: usize = 8;
 
 /// Requests of priority 1 run first, larger numbers later, 0 (nothing declared) last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +49,8 @@ pub enum Event {
     Added {
         /// The session.
         session: SessionId,
+        /// The worker that runs it.
+        worker: WorkerId,
         /// The most requests that may wait.
         queue_limit: usize,
     },
@@ -62,7 +76,12 @@ pub enum Event {
     /// Nobody waits for this request any more. One that is in service runs on until it is finished.
     Cancelled(RequestId),
     /// The device is done with this request, one way or the other.
-    Finished(RequestId),
+    Finished {
+        /// The request.
+        request: RequestId,
+        /// Its time on the device, if it ran to its end.
+        service: Option<Duration>,
+    },
 }
 
 /// Why a request was turned away.
@@ -96,23 +115,38 @@ pub struct Multiplexer {
     /// The first waiting request of every session that can run.
     heads: BTreeSet<(Rank, SessionId)>,
     waiting: HashMap<RequestId, (SessionId, Rank)>,
-    in_service: Option<(RequestId, SessionId)>,
+    /// With the worker, in the order in which they run: the first is on the device.
+    in_service: VecDeque<(RequestId, SessionId)>,
     arrivals: u64,
 }
 
 #[derive(Debug)]
 struct Session {
+    worker: WorkerId,
     queue: Queue,
     running: bool,
     closed: bool,
+    /// Expected service time; none before the first request has finished.
+    service: Option<Duration>,
+}
+
+impl Session {
+    /// A longer time is believed at once, a shorter one little by little.
+    fn observe(&mut self, service: Duration) {
+        self.service = Some(match self.service {
+            Some(expected) if service < expected => expected - (expected - service) / 8,
+            _ => service,
+        });
+    }
 }
 
 impl Multiplexer {
     /// Takes note of `event` at `now` and appends what is to be done about it to `actions`.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Added { session, queue_limit } => {
-                let new = Session { queue: Queue::new(queue_limit), running: false, closed: false };
+            Event::Added { session, worker, queue_limit } => {
+                let queue = Queue::new(queue_limit);
+                let new = Session { worker, queue, running: false, closed: false, service: None };
                 self.sessions.entry(session).or_insert(new);
             }
             Event::Resumed(session) => self.set_running(session, true),
@@ -132,11 +166,7 @@ impl Multiplexer {
                     self.report_drained(session, actions);
                 }
             }
-            Event::Finished(request) => {
-                if let Some((_, session)) = self.in_service.take_if(|(running, _)| *running == request) {
-                    self.report_drained(session, actions);
-                }
-            }
+            Event::Finished { request, service } => self.finish(request, service, actions),
         }
         self.dispatch(now, actions);
     }
@@ -146,9 +176,41 @@ impl Multiplexer {
         self.sessions.get(&session).map_or(0, |state| state.queue.len())
     }
 
-    /// Requests of this session in service.
+    /// Requests of this session with the worker.
     pub fn in_service(&self, session: SessionId) -> usize {
-        usize::from(self.in_service.is_some_and(|(_, running)| running == session))
+        self.in_service.iter().filter(|(_, running)| *running == session).count()
+    }
+
+    /// The request on the device.
+    pub fn on_device(&self) -> Option<RequestId> {
+        self.in_service.front().map(|&(request, _)| request)
+    }
+
+    fn finish(&mut self, request: RequestId, service: Option<Duration>, actions: &mut Vec<Action>) {
+        let Some(at) = self.in_service.iter().position(|&(running, _)| running == request) else { return };
+        let Some((_, session)) = self.in_service.remove(at) else { return };
+        if let (Some(state), Some(service)) = (self.sessions.get_mut(&session), service) {
+            state.observe(service);
+        }
+        self.report_drained(session, actions);
+    }
+
+    /// Does the device have room for a request of `session`, or is it worth handing over ahead of time?
+    fn has_room_for(&self, session: SessionId) -> bool {
+        let expected = |session| {
+            let state = self.sessions.get(&session)?;
+            state.service.map(|service| (state.worker, service))
+        };
+        let Some(&(_, on_device)) = self.in_service.front() else { return true };
+        let (Some((worker, service)), Some((running_on, _))) = (expected(session), expected(on_device))
+        else {
+            return false;
+        };
+        let held: Option<Duration> =
+            self.in_service.iter().map(|&(_, held)| expected(held).map(|(_, service)| service)).sum();
+        worker == running_on
+            && self.in_service.len() < AHEAD_REQUESTS_MAX
+            && held.is_some_and(|held| held + service <= AHEAD_MAX)
     }
 
     fn arrive(
@@ -174,17 +236,19 @@ impl Multiplexer {
         actions.push(Action::Refuse(request, refusal));
     }
 
-    /// Starts the best waiting request if the device is free; those found expired on the way are answered so.
+    /// Starts the best waiting request while there is room; those found expired on the way are answered so.
     fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        while self.in_service.is_none() {
-            let Some(&(rank, session)) = self.heads.first() else { return };
+        while let Some(&(rank, session)) = self.heads.first() {
+            if !self.has_room_for(session) {
+                return;
+            }
             let Some(taken) = self.change_queue(session, |queue| queue.take(rank)).flatten() else { return };
             self.waiting.remove(&taken.request);
             if taken.deadline.is_some_and(|deadline| deadline <= now) {
                 actions.push(Action::Expire(taken.request));
                 self.report_drained(session, actions);
             } else {
-                self.in_service = Some((taken.request, session));
+                self.in_service.push_back((taken.request, session));
                 actions.push(Action::Dispatch(taken.request));
             }
         }

@@ -3,8 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use edgemux_multiplexer::{Action, Event, Multiplexer, Priority, Refusal, RequestId, SessionId};
+use edgemux_multiplexer::{
+    AHEAD_REQUESTS_MAX, Action, Event, Multiplexer, Priority, Refusal, RequestId, SessionId,
+};
 use proptest::prelude::*;
+
+/// The end of a request that took long enough not to be worth handing over ahead of time.
+fn finished(request: RequestId) -> Event {
+    Event::Finished { request, service: Some(Duration::from_millis(5)) }
+}
 
 /// A multiplexer with a hand on its clock.
 #[derive(Default)]
@@ -17,7 +24,7 @@ impl Bench {
     fn with_sessions(sessions: &[SessionId]) -> Self {
         let mut bench = Self::default();
         for &session in sessions {
-            bench.tell(Event::Added { session, queue_limit: 3 });
+            bench.tell(Event::Added { session, worker: session / 2, queue_limit: 3 });
             bench.tell(Event::Resumed(session));
         }
         bench
@@ -51,9 +58,9 @@ fn requests_of_all_sessions_run_one_at_a_time_in_their_order_of_arrival() {
     assert_eq!(bench.arrive(10, 1), [Action::Dispatch(10)]);
     assert_eq!(bench.arrive(11, 2), []);
     assert_eq!(bench.arrive(12, 1), []);
-    assert_eq!(bench.tell(Event::Finished(10)), [Action::Dispatch(11)]);
-    assert_eq!(bench.tell(Event::Finished(11)), [Action::Dispatch(12)]);
-    assert_eq!(bench.tell(Event::Finished(12)), []);
+    assert_eq!(bench.tell(finished(10)), [Action::Dispatch(11)]);
+    assert_eq!(bench.tell(finished(11)), [Action::Dispatch(12)]);
+    assert_eq!(bench.tell(finished(12)), []);
 }
 
 #[test]
@@ -66,7 +73,7 @@ fn a_higher_priority_overtakes_and_none_declared_comes_last() {
     bench.arrive_with(5, 2, 7, None);
     let mut order = Vec::new();
     let mut running = 1;
-    while let [Action::Dispatch(next)] = bench.tell(Event::Finished(running))[..] {
+    while let [Action::Dispatch(next)] = bench.tell(finished(running))[..] {
         order.push(next);
         running = next;
     }
@@ -80,7 +87,7 @@ fn an_expired_request_never_reaches_the_device() {
     bench.arrive_with(2, 1, 0, Some(5));
     bench.arrive_with(3, 1, 0, Some(50));
     bench.now = Duration::from_millis(5);
-    assert_eq!(bench.tell(Event::Finished(1)), [Action::Expire(2), Action::Dispatch(3)]);
+    assert_eq!(bench.tell(finished(1)), [Action::Expire(2), Action::Dispatch(3)]);
 }
 
 #[test]
@@ -103,8 +110,8 @@ fn a_cancelled_request_leaves_the_queue_and_one_in_service_keeps_the_device() {
     assert_eq!(bench.tell(Event::Cancelled(2)), []);
     assert_eq!(bench.tell(Event::Cancelled(1)), []);
     assert_eq!(bench.multiplexer.in_service(1), 1);
-    assert_eq!(bench.tell(Event::Finished(1)), [Action::Dispatch(3)]);
-    assert_eq!(bench.tell(Event::Finished(1)), [], "a second end of the same request is no event");
+    assert_eq!(bench.tell(finished(1)), [Action::Dispatch(3)]);
+    assert_eq!(bench.tell(finished(1)), [], "a second end of the same request is no event");
 }
 
 #[test]
@@ -113,7 +120,7 @@ fn a_suspended_session_waits_while_others_run() {
     bench.tell(Event::Suspended(1));
     assert_eq!(bench.arrive(1, 1), []);
     assert_eq!(bench.arrive(2, 2), [Action::Dispatch(2)]);
-    assert_eq!(bench.tell(Event::Finished(2)), []);
+    assert_eq!(bench.tell(finished(2)), []);
     assert_eq!(bench.tell(Event::Resumed(1)), [Action::Dispatch(1)]);
 }
 
@@ -124,8 +131,8 @@ fn a_closed_session_runs_what_waits_and_then_reports_itself_drained() {
     bench.arrive(2, 1);
     assert_eq!(bench.tell(Event::Closed(1)), []);
     assert_eq!(bench.arrive(3, 1), [Action::Refuse(3, Refusal::Closed)]);
-    assert_eq!(bench.tell(Event::Finished(1)), [Action::Dispatch(2)]);
-    assert_eq!(bench.tell(Event::Finished(2)), [Action::Drained(1)]);
+    assert_eq!(bench.tell(finished(1)), [Action::Dispatch(2)]);
+    assert_eq!(bench.tell(finished(2)), [Action::Drained(1)]);
 
     let mut idle = Bench::with_sessions(&[1]);
     assert_eq!(idle.tell(Event::Closed(1)), [Action::Drained(1)]);
@@ -140,12 +147,47 @@ fn a_removed_session_refuses_what_waits() {
     assert_eq!(bench.arrive(3, 1), [Action::Refuse(3, Refusal::NoSession)]);
 }
 
+#[test]
+fn short_requests_are_handed_over_ahead_of_time_up_to_the_bound() {
+    let mut bench = Bench::with_sessions(&[2, 3, 4]);
+    let short = |request| Event::Finished { request, service: Some(Duration::from_micros(100)) };
+    for (request, session) in [(1, 2), (2, 3), (3, 4)] {
+        assert_eq!(bench.arrive(request, session), [Action::Dispatch(request)]);
+        assert_eq!(bench.tell(short(request)), []);
+    }
+    assert_eq!(bench.arrive(11, 2), [Action::Dispatch(11)]);
+    assert_eq!(bench.arrive(12, 3), [Action::Dispatch(12)], "200 of 250 microseconds");
+    assert_eq!(bench.arrive(13, 2), [], "it would be 300");
+    assert_eq!(bench.multiplexer.on_device(), Some(11));
+    assert_eq!(bench.tell(short(11)), [Action::Dispatch(13)]);
+    assert_eq!(bench.multiplexer.on_device(), Some(12));
+    assert_eq!(bench.tell(short(12)), []);
+    assert_eq!(bench.arrive(14, 4), [], "another worker's request waits until the device is free");
+    assert_eq!(bench.tell(short(13)), [Action::Dispatch(14)]);
+}
+
+#[test]
+fn one_long_request_ends_handing_over_ahead_of_time_at_once() {
+    let mut bench = Bench::with_sessions(&[1]);
+    bench.arrive(1, 1);
+    bench.tell(Event::Finished { request: 1, service: Some(Duration::from_micros(1)) });
+    bench.arrive(2, 1);
+    assert_eq!(bench.arrive(3, 1), [Action::Dispatch(3)]);
+    assert_eq!(bench.tell(finished(2)), []);
+    assert_eq!(bench.arrive(4, 1), []);
+}
+
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
-    Arrive { session: SessionId, priority: u32, lives_ms: Option<u64> },
+    Arrive {
+        session: SessionId,
+        priority: u32,
+        lives_ms: Option<u64>,
+    },
     Cancel(u64),
-    Finish,
+    /// The first with the worker is done after so many microseconds.
+    Finish(u64),
     Suspend(SessionId),
     Resume(SessionId),
     Close(SessionId),
@@ -159,7 +201,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (session.clone(), 0..4_u32, proptest::option::of(0..40_u64))
             .prop_map(|(session, priority, lives_ms)| Step::Arrive { session, priority, lives_ms }),
         2 => any::<u64>().prop_map(Step::Cancel),
-        6 => Just(Step::Finish),
+        6 => (1..400_u64).prop_map(Step::Finish),
         1 => session.clone().prop_map(Step::Suspend),
         2 => session.clone().prop_map(Step::Resume),
         1 => session.clone().prop_map(Step::Close),
@@ -169,14 +211,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens: one outcome per request, one request on the device, nothing expired on the device, and the
-    /// device never idle while a session that can run has a request waiting.
+    /// Whatever happens: one outcome per request, requests run in the order they were started in, nothing expired
+    /// reaches the device, and it is never idle while a session that can run has a request waiting.
     #[test]
     fn every_history_keeps_the_invariants(steps in proptest::collection::vec(step(), 1..300)) {
         let mut bench = Bench::with_sessions(&[0, 1, 2, 3]);
         let mut deadlines = HashMap::new();
         let mut waiting: HashMap<RequestId, SessionId> = HashMap::new();
-        let mut running: Option<RequestId> = None;
+        let mut running: Vec<RequestId> = Vec::new();
         let mut suspended: HashSet<SessionId> = HashSet::new();
         let mut next = 0;
         for step in steps {
@@ -198,10 +240,11 @@ proptest! {
                     waiting.remove(&request);
                     Event::Cancelled(request)
                 }
-                Step::Finish => match running.take() {
-                    Some(request) => Event::Finished(request),
-                    None => continue,
-                },
+                Step::Finish(service_us) => {
+                    if running.is_empty() { continue }
+                    let service = Some(Duration::from_micros(service_us));
+                    Event::Finished { request: running.remove(0), service }
+                }
                 Step::Suspend(session) => { suspended.insert(session); Event::Suspended(session) }
                 Step::Resume(session) => { suspended.remove(&session); Event::Resumed(session) }
                 Step::Close(session) => Event::Closed(session),
@@ -210,10 +253,10 @@ proptest! {
             for action in bench.tell(event) {
                 match action {
                     Action::Dispatch(request) => {
-                        prop_assert_eq!(running, None, "two requests on one device");
                         prop_assert!(waiting.remove(&request).is_some(), "{} was not waiting", request);
                         prop_assert!(deadlines[&request].is_none_or(|deadline| deadline > bench.now));
-                        running = Some(request);
+                        running.push(request);
+                        prop_assert!(running.len() <= AHEAD_REQUESTS_MAX);
                     }
                     Action::Expire(request) => {
                         prop_assert!(waiting.remove(&request).is_some());
@@ -225,11 +268,12 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(running.is_some(), (0..4).map(|s| bench.multiplexer.in_service(s)).sum::<usize>() == 1);
+            prop_assert_eq!(bench.multiplexer.on_device(), running.first().copied(), "they run in their order");
+            prop_assert_eq!(running.len(), (0..4).map(|s| bench.multiplexer.in_service(s)).sum::<usize>());
             for session in 0..4 {
                 let counted = waiting.values().filter(|&&waits| waits == session).count();
                 prop_assert_eq!(bench.multiplexer.waiting(session), counted);
-                prop_assert!(running.is_some() || suspended.contains(&session) || counted == 0, "idle device");
+                prop_assert!(!running.is_empty() || suspended.contains(&session) || counted == 0, "idle device");
             }
         }
     }

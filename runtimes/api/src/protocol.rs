@@ -3,8 +3,9 @@
 //! Two kinds of socket, both `SOCK_SEQPACKET`, so that a message arrives whole or not at all:
 //!
 //! * **control**, one per worker: handshake, load, unload, lanes, cancel, health, stop;
-//! * **lane**, one per request that may be in service at once: run, and what came of it. A lane carries one request at
-//!   a time and has one worker thread of its own, so nothing is handed from thread to thread on the way.
+//! * **lane**, one per request that may be in service at once: run, and what came of it. A lane has one worker thread of
+//!   its own, which runs its requests in the order in which they come, so nothing is handed from thread to thread on the
+//!   way. A request may be sent while the one before it runs.
 //!
 //! Tensors never travel in messages. They lie in memory shared by file descriptor ([`crate::shm`]), and a message says
 //! where. A descriptor travels with the first message on a lane that mentions its buffer.

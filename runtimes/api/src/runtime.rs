@@ -136,17 +136,21 @@ pub trait Outputs {
     fn next_response(&mut self) -> Result<(), RunError>;
 }
 
+/// The requests of one lane that it was told to give up, each at its number modulo the length: of the few that a lane has
+/// at once none hides another. Numbers are never used again, so a late word harms nobody.
+pub(crate) type Cancelled = Arc<[AtomicU64; 16]>;
+
 /// Tells a running instance that nobody waits for its request any more.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
-    /// The request that this lane was told to give up; ids are never used again, so a late word harms nobody.
-    pub(crate) request: Arc<AtomicU64>,
-    pub(crate) running: u64,
+    pub(crate) cancelled: Cancelled,
+    pub(crate) request: u64,
 }
 
 impl Cancel {
     /// Has the running request been cancelled?
     pub fn is_cancelled(&self) -> bool {
-        self.running != 0 && self.request.load(Ordering::Relaxed) == self.running
+        let slot = &self.cancelled[self.request as usize % self.cancelled.len()];
+        self.request != 0 && slot.load(Ordering::Relaxed) == self.request
     }
 }

@@ -138,7 +138,7 @@ impl Device {
     /// Loads and warms `session`; returns when it is ready.
     pub async fn load(&self, session: &Arc<Session>) -> Result<(), LoadProblem> {
         let supervisor = self.supervisors.get(session.file.runtime.name()).ok_or(LoadProblem::Stopping)?;
-        self.handle(Event::Added { session: session.id, queue_limit: self.queue_limit });
+        self.add(session);
         let (done, loaded) = oneshot::channel();
         let command = supervisor::Command::Load { session: Arc::clone(session), done };
         supervisor.send(command).await.map_err(|_| LoadProblem::Stopping)?;
@@ -202,7 +202,7 @@ impl Device {
     fn cancel(&self, request: RequestId) {
         let mut inner = self.lock();
         let Some(pending) = inner.requests.get_mut(&request) else { return };
-        if pending.started.is_some() {
+        if pending.is_with_worker() {
             // It keeps the device until the worker gives it up or is done with it.
             pending.responder = None;
             let runtime = pending.session.file.runtime.name();
@@ -235,7 +235,8 @@ impl Device {
             let (waited, took) = (started - pending.arrived, now - pending.arrived);
             pending.session.statistics().succeeded(waited, took, timing);
         }
-        self.decide(inner, now, Event::Finished(request));
+        let service = Duration::from_nanos(timing.input_ns + timing.infer_ns + timing.output_ns);
+        self.decide(inner, now, Event::Finished { request, service: Some(service) });
         if let Some(responder) = pending.responder {
             responder.send(Ok(Response { outputs, last }));
         }
@@ -248,7 +249,7 @@ impl Device {
         let Some(pending) = inner.requests.remove(&request) else { return };
         inner.utilisation.busy(now.saturating_duration_since(pending.started.unwrap_or(now)));
         pending.count_failure();
-        self.decide(inner, now, Event::Finished(request));
+        self.decide(inner, now, Event::Finished { request, service: None });
         if let Some(responder) = pending.responder {
             responder.send(Err(failure));
         }
@@ -259,27 +260,29 @@ impl Device {
         self.lock().workers.insert(runtime.name(), worker);
     }
 
-    /// The worker of `runtime` is dead: its requests in service are answered, its sessions wait. Returns the sessions
-    /// that had a request in service.
-    fn worker_down(&self, runtime: Embedded, sessions: &[Arc<Session>]) -> Vec<SessionId> {
+    /// The worker of `runtime` is dead: the requests it had are answered, its sessions wait. Returns the session whose
+    /// request was on the device.
+    fn worker_down(&self, runtime: Embedded, sessions: &[Arc<Session>]) -> Option<SessionId> {
         self.lock().workers.remove(runtime.name());
         for session in sessions {
             self.handle(Event::Suspended(session.id));
         }
         let inner = self.lock();
-        let lost: Vec<_> =
-            inner.in_service(runtime).map(|(request, pending)| (request, pending.session.id)).collect();
+        let lost: Vec<_> = inner.with_worker(runtime).map(|(request, _)| request).collect();
+        let on_device = inner.multiplexer.on_device().filter(|request| lost.contains(request));
+        let blamed =
+            on_device.and_then(|request| inner.requests.get(&request)).map(|pending| pending.session.id);
         drop(inner);
-        for &(request, _) in &lost {
+        for request in lost {
             self.failed(request, Failure::WorkerDied);
         }
-        lost.into_iter().map(|(_, session)| session).collect()
+        blamed
     }
 
     /// How long the request that has been in service longest on `runtime` has been.
     fn longest_in_service(&self, runtime: Embedded) -> Option<Duration> {
         let inner = self.lock();
-        inner.in_service(runtime).filter_map(|(_, pending)| pending.started).map(|at| at.elapsed()).max()
+        inner.with_worker(runtime).filter_map(|(_, pending)| pending.started).map(|at| at.elapsed()).max()
     }
 
     /// Refuses everything that waits for `session`, which is on this device no more. A drain has no more to wait for.
@@ -288,10 +291,16 @@ impl Device {
         self.handle(Event::Removed(session));
     }
 
+    /// Makes a queue for `session`, suspended.
+    fn add(&self, session: &Session) {
+        let worker = session.file.runtime as u32;
+        self.handle(Event::Added { session: session.id, worker, queue_limit: self.queue_limit });
+    }
+
     /// Refuses everything that waits for `session` and starts its queue anew, suspended.
-    fn flush(&self, session: SessionId) {
-        self.handle(Event::Removed(session));
-        self.handle(Event::Added { session, queue_limit: self.queue_limit });
+    fn flush(&self, session: &Session) {
+        self.handle(Event::Removed(session.id));
+        self.add(session);
     }
 
     fn set_status(&self, status: WorkerStatus) {
@@ -311,7 +320,7 @@ impl Device {
     /// Its state now.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
-        let in_service = inner.requests.values().filter(|pending| pending.started.is_some()).count();
+        let in_service = inner.requests.values().filter(|pending| pending.is_with_worker()).count();
         Snapshot {
             workers: inner.status.values().cloned().collect(),
             queued: inner.requests.len() - in_service,
@@ -328,7 +337,12 @@ impl Device {
     fn decide(&self, mut inner: MutexGuard<'_, Inner>, now: Instant, event: Event) {
         let mut actions = std::mem::take(&mut inner.actions);
         inner.multiplexer.handle(now.saturating_duration_since(self.origin), event, &mut actions);
-        let effects: Vec<_> = actions.drain(..).filter_map(|action| inner.effect(now, action)).collect();
+        // One that was handed over ahead of time starts when the one before it ends.
+        let on_device = inner.multiplexer.on_device();
+        if let Some(pending) = on_device.and_then(|request| inner.requests.get_mut(&request)) {
+            pending.started.get_or_insert(now);
+        }
+        let effects: Vec<_> = actions.drain(..).filter_map(|action| inner.effect(action)).collect();
         inner.actions = actions;
         drop(inner);
         for effect in effects {
@@ -369,18 +383,17 @@ impl Device {
 }
 
 impl Inner {
-    fn in_service(&self, runtime: Embedded) -> impl Iterator<Item = (RequestId, &Pending)> {
+    fn with_worker(&self, runtime: Embedded) -> impl Iterator<Item = (RequestId, &Pending)> {
         self.requests
             .iter()
-            .filter(move |(_, pending)| pending.started.is_some() && pending.session.file.runtime == runtime)
+            .filter(move |(_, pending)| pending.is_with_worker() && pending.session.file.runtime == runtime)
             .map(|(&request, pending)| (request, pending))
     }
 
-    fn effect(&mut self, now: Instant, action: Action) -> Option<Effect> {
+    fn effect(&mut self, action: Action) -> Option<Effect> {
         match action {
             Action::Dispatch(request) => {
                 let pending = self.requests.get_mut(&request)?;
-                pending.started = Some(now);
                 let job = pending.job.take()?;
                 // Without a worker the session would be suspended: one that just died is about to be noticed, and its
                 // death answers this request.

@@ -80,16 +80,21 @@ pub(super) fn channel(decoupled: bool) -> (Responder, Answers) {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) session: Arc<Session>,
-    /// Taken when it starts.
+    /// Taken when it goes to the worker.
     pub(super) job: Option<Job>,
     /// None once nobody waits for it.
     pub(super) responder: Option<Responder>,
     pub(super) arrived: Instant,
+    /// When it had the device.
     pub(super) started: Option<Instant>,
     pub(super) counted: bool,
 }
 
 impl Pending {
+    pub(super) fn is_with_worker(&self) -> bool {
+        self.job.is_none()
+    }
+
     pub(super) fn count_failure(&self) {
         if self.counted {
             self.session.statistics().failed(self.arrived.elapsed());

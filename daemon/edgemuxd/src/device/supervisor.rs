@@ -148,8 +148,8 @@ impl Supervisor {
                         return;
                     }
                     let death = worker.dead().await;
-                    let in_service = self.device.worker_down(self.runtime, &self.all_sessions());
-                    self.after_death(death, hung.load(Ordering::Relaxed), in_service);
+                    let blamed = self.device.worker_down(self.runtime, &self.all_sessions());
+                    self.after_death(death, hung.load(Ordering::Relaxed), blamed);
                 }
                 Err(error) => self.after_failed_start(&error),
             }
@@ -299,12 +299,12 @@ impl Supervisor {
     }
 
     /// Says who is to blame, and whether anybody is quarantined.
-    fn after_death(&mut self, death: Death, hung: bool, mut in_service: Vec<SessionId>) {
-        in_service.extend(self.loading.take());
+    fn after_death(&mut self, death: Death, hung: bool, on_device: Option<SessionId>) {
+        let suspects = [on_device, self.loading.take()];
         let blame = hung || !death.from_outside();
         tracing::warn!(
             device = %self.device.name, runtime = self.runtime.name(), %death, hung,
-            in_service = in_service.len(), "the worker is dead"
+            ?suspects, "the worker is dead"
         );
         let state = if hung { "hung and killed".to_owned() } else { format!("died: {death}") };
         self.report(0, state, String::new());
@@ -320,7 +320,7 @@ impl Supervisor {
                 self.device.remove(supervised.session.id);
                 continue;
             }
-            if blame && in_service.contains(&supervised.session.id) {
+            if blame && suspects.contains(&Some(supervised.session.id)) {
                 supervised.session.count_crash();
                 if supervised.ledger.crashed(now) {
                     let problem = LoadProblem::Quarantined(supervised.ledger.crashes());
@@ -340,7 +340,7 @@ impl Supervisor {
                 fail(&self.device, supervised, LoadProblem::NoWorker(error.to_string()));
             } else {
                 supervised.session.forget();
-                self.device.flush(supervised.session.id);
+                self.device.flush(&supervised.session);
             }
         }
         self.sessions.retain(|supervised| !supervised.session.state().is_over());

@@ -43,27 +43,42 @@ struct Wanted {
 /// Checks a request and hands it to its device. `deadline` is the transport's, if it has one.
 pub(super) fn start(
     node: &Node,
-    request: ModelInferRequest,
+    mut request: ModelInferRequest,
     deadline: Option<Instant>,
     streaming: bool,
 ) -> Result<Underway, Status> {
     let arrived = Instant::now();
-    let session = node.session(&request.model_name, &request.model_version)?;
+    let model = std::mem::take(&mut request.model_name);
+    let version = std::mem::take(&mut request.model_version);
+    let started = node.with_session(&model, &version, |session| {
+        submit(node, session, request, arrived, deadline, streaming)
+    });
+    started.map_err(status::brief)
+}
+
+fn submit(
+    node: &Node,
+    session: &Arc<Session>,
+    request: ModelInferRequest,
+    arrived: Instant,
+    deadline: Option<Instant>,
+    streaming: bool,
+) -> Result<Underway, Status> {
+    let model = &session.file.model;
     let Some(loaded) = session.serving() else {
         let reason = match session.state() {
             State::Failed(reason) => reason,
             state => format!("it is {}", state.name()),
         };
-        return Err(NoSession::NotReady { model: request.model_name, reason }.into());
+        return Err(NoSession::NotReady { model: model.clone(), reason }.into());
     };
     if loaded.signature.decoupled && !streaming {
         return Err(Status::unimplemented(format!(
             "model '{}' may give any number of responses to a request (it is decoupled): use ModelStreamInfer",
-            request.model_name
+            model
         )));
     }
     let asked = Asked::read(&request.parameters)?;
-    let model = &request.model_name;
     let inputs = inputs(node, model, &loaded.signature, request.inputs, request.raw_input_contents)?;
     let (wanted, outputs) = outputs(node, model, &loaded.signature, &request.outputs)?;
     check_overlaps(&inputs, &outputs)?;
@@ -79,8 +94,8 @@ pub(super) fn start(
         decoupled: loaded.signature.decoupled,
         counted: true,
     };
-    let ticket = device.submit(&session, submission);
-    Ok(Underway { id: request.id, session, loaded, wanted, deadline, ticket })
+    let ticket = device.submit(session, submission);
+    Ok(Underway { id: request.id, session: Arc::clone(session), loaded, wanted, deadline, ticket })
 }
 
 impl Underway {

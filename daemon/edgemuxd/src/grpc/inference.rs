@@ -64,6 +64,17 @@ impl InferenceService {
         }
     }
 
+    /// One request, one response.
+    pub(super) async fn infer(
+        &self,
+        metadata: &MetadataMap,
+        request: ModelInferRequest,
+    ) -> Result<ModelInferResponse, Status> {
+        let mut underway = infer::start(&self.node, request, deadline(metadata), false)?;
+        let answer = underway.next().await;
+        answer.unwrap_or_else(|| Err(Status::internal("the request came to nothing")))
+    }
+
     fn is_ready(&self, model: &str, version: &str) -> bool {
         let session = self.node.session(model, version);
         session.is_ok_and(|session| matches!(session.state(), State::Ready(_)))
@@ -125,10 +136,8 @@ impl GrpcInferenceService for InferenceService {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let deadline = deadline(request.metadata());
-        let mut underway = infer::start(&self.node, request.into_inner(), deadline, false)?;
-        let answer = underway.next().await;
-        answer.unwrap_or_else(|| Err(Status::internal("the request came to nothing"))).map(Response::new)
+        let (metadata, _, request) = request.into_parts();
+        self.infer(&metadata, request).await.map(Response::new)
     }
 
     async fn model_stream_infer(

@@ -12,10 +12,12 @@ use edgemux_proto::edgemux::v1::{
 };
 use edgemux_runtime_api::runtime::DeviceKind;
 use futures_util::stream::StreamExt;
+use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
+use super::drained;
 use crate::device::Device;
 use crate::node::Node;
 use crate::session::{Session, State};
@@ -25,18 +27,23 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// The services of `edgemux.v1`, over a node.
 #[derive(Clone, Debug)]
-pub(super) struct Operations(pub Arc<Node>);
+pub(super) struct Operations {
+    /// The node that serves.
+    pub node: Arc<Node>,
+    /// Ends watches, which would keep a daemon that drains from its end.
+    pub draining: watch::Receiver<bool>,
+}
 
 impl Operations {
     fn sessions(&self) -> Vec<wire::Session> {
-        self.0.sessions().iter().map(|session| self.session(session)).collect()
+        self.node.sessions().iter().map(|session| self.session(session)).collect()
     }
 
     fn session(&self, session: &Session) -> wire::Session {
         let state = session.state();
         let statistics = session.statistics().clone();
         let (queued, in_service) =
-            self.0.device(&session.device).map_or((0, 0), |device| device.load_of(session.id));
+            self.node.device(&session.device).map_or((0, 0), |device| device.load_of(session.id));
         wire::Session {
             id: session.name(),
             model: session.file.model.clone(),
@@ -66,12 +73,12 @@ impl Operations {
     }
 
     fn devices(&self) -> Vec<wire::Device> {
-        self.0.devices.iter().map(|device| self.device(device)).collect()
+        self.node.devices.iter().map(|device| self.device(device)).collect()
     }
 
     fn device(&self, device: &Device) -> wire::Device {
         let snapshot = device.snapshot();
-        let sessions = self.0.sessions().iter().filter(|session| session.device == device.name).count();
+        let sessions = self.node.sessions().iter().filter(|session| session.device == device.name).count();
         let worker = |status: crate::device::WorkerStatus| wire::Worker {
             runtime: status.runtime.to_owned(),
             pid: status.pid,
@@ -129,7 +136,7 @@ impl Sessions for Operations {
 
     async fn get(&self, request: Request<GetSessionRequest>) -> Answer<wire::Session> {
         let id = request.into_inner().id;
-        match self.0.sessions().iter().find(|session| session.name() == id) {
+        match self.node.sessions().iter().find(|session| session.name() == id) {
             Some(session) => Ok(Response::new(self.session(session))),
             None => Err(Status::not_found(format!("no session '{id}': a session is named MODEL/VERSION"))),
         }
@@ -137,7 +144,7 @@ impl Sessions for Operations {
 
     async fn watch(&self, _: Request<WatchSessionsRequest>) -> Answer<BoxStream<SessionEvent>> {
         let (operations, mut shown) = (self.clone(), Vec::new());
-        let changes = WatchStream::new(self.0.watch()).flat_map(move |_| {
+        let changes = WatchStream::new(self.node.watch()).flat_map(move |_| {
             let sessions = operations.sessions();
             let key = |session: &wire::Session| (session.id.clone(), session.state, session.reason.clone());
             let news: Vec<_> =
@@ -147,7 +154,7 @@ impl Sessions for Operations {
                 news.into_iter().map(|session| Ok(SessionEvent { session: Some(session) })),
             )
         });
-        Ok(Response::new(Box::pin(changes)))
+        Ok(Response::new(Box::pin(changes.take_until(drained(self.draining.clone())))))
     }
 }
 
@@ -159,9 +166,9 @@ impl Devices for Operations {
 
     async fn watch(&self, _: Request<WatchDevicesRequest>) -> Answer<BoxStream<wire::Device>> {
         let operations = self.clone();
-        let changes = WatchStream::new(self.0.watch())
+        let changes = WatchStream::new(self.node.watch())
             .flat_map(move |_| futures_util::stream::iter(operations.devices().into_iter().map(Ok)));
-        Ok(Response::new(Box::pin(changes)))
+        Ok(Response::new(Box::pin(changes.take_until(drained(self.draining.clone())))))
     }
 }
 

@@ -9,6 +9,19 @@ use crate::node::{LoadError, NoSession};
 use crate::regions::{RegisterError, SliceError};
 use crate::repository::RepositoryError;
 
+/// Longest message that goes into a response's trailers: clients refuse more than some kilobytes of them.
+const MESSAGE_BYTES_MAX: usize = 2048;
+
+/// The status with its message cut to what a client takes: names that clients made up can be of any length.
+pub(super) fn brief(status: Status) -> Status {
+    let message = status.message();
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return status;
+    }
+    let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+    Status::new(status.code(), format!("{}…", &message[..end]))
+}
+
 /// A failure as it is told to a client of `model`.
 pub(super) fn failure(model: &str, failure: &Failure) -> Status {
     let (code, message) = match failure {
@@ -42,7 +55,7 @@ fn run_error(model: &str, error: &RunError) -> Status {
         RunError::Cancelled => Code::Cancelled,
         RunError::NotLoaded(_) | RunError::DeviceLost(_) => Code::Unavailable,
     };
-    Status::new(code, format!("model '{model}': {error}"))
+    brief(Status::new(code, format!("model '{model}': {error}")))
 }
 
 impl From<NoSession> for Status {
@@ -51,7 +64,7 @@ impl From<NoSession> for Status {
             NoSession::Unknown(_) | NoSession::UnknownVersion { .. } => Code::NotFound,
             NoSession::NotReady { .. } => Code::Unavailable,
         };
-        Self::new(code, error.to_string())
+        brief(Self::new(code, error.to_string()))
     }
 }
 
@@ -65,7 +78,7 @@ impl From<RepositoryError> for Status {
             | RepositoryError::Terms { .. } => Code::InvalidArgument,
             RepositoryError::Read { .. } => Code::Internal,
         };
-        Self::new(code, error.to_string())
+        brief(Self::new(code, error.to_string()))
     }
 }
 
@@ -87,7 +100,7 @@ impl From<LoadError> for Status {
                 LoadProblem::NoWorker(_) | LoadProblem::Stopping => Code::Unavailable,
             },
         };
-        Self::new(code, error.to_string())
+        brief(Self::new(code, error.to_string()))
     }
 }
 
@@ -98,7 +111,7 @@ impl From<RegisterError> for Status {
             RegisterError::TooMany(_) => Code::ResourceExhausted,
             RegisterError::Region { .. } => Code::InvalidArgument,
         };
-        Self::new(code, error.to_string())
+        brief(Self::new(code, error.to_string()))
     }
 }
 
@@ -108,6 +121,18 @@ impl From<SliceError> for Status {
             SliceError::Unknown(_) => Code::NotFound,
             SliceError::Outside(_) => Code::InvalidArgument,
         };
-        Self::new(code, error.to_string())
+        brief(Self::new(code, error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_at_a_character_and_a_short_one_is_left_alone() {
+        assert_eq!(brief(Status::not_found("x")).message(), "x");
+        let long = brief(Status::not_found("ä".repeat(3000)));
+        assert_eq!((long.code(), long.message().len()), (Code::NotFound, 2048 + '…'.len_utf8()));
     }
 }

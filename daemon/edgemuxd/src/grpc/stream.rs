@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
+use super::drained;
 use super::infer::{self, Underway, boolean};
 use crate::node::Node;
 
@@ -31,19 +32,15 @@ pub(super) struct Responses {
 pub(super) fn serve(
     node: Arc<Node>,
     requests: Streaming<ModelInferRequest>,
-    mut draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
 ) -> Responses {
     let limit = node.config.limits.requests_per_stream;
-    let drained = async move {
-        // A daemon that is gone drains nothing any more: the transport ends.
-        let _ = draining.wait_for(|&draining| draining).await;
-    };
     Responses {
         node,
         requests: Some(requests),
         underway: FuturesUnordered::new(),
         limit,
-        draining: Box::pin(drained),
+        draining: Box::pin(drained(draining)),
     }
 }
 

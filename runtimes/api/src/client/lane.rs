@@ -4,7 +4,7 @@
 //! outputs are handed on as [`Bytes`] over the buffer that the worker wrote, which comes back to the lane when the last
 //! of them is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -23,10 +23,12 @@ use crate::protocol::{
 use crate::runtime::Timing;
 use crate::shm::{Segment, ShmError, align};
 
+/// Requests that a lane carries at once: one that runs, and some handed over ahead of time.
+const REQUESTS_MAX: usize = 16;
 /// Buffers that wait for the next request, per lane.
-const FREE_BUFFERS_MAX: usize = 4;
+const FREE_BUFFERS_MAX: usize = 32;
 /// Their bytes together, unless a single one is larger.
-const FREE_BYTES_MAX: usize = 32 << 20;
+const FREE_BYTES_MAX: usize = 16 << 20;
 /// The largest buffer a worker may ask for.
 const BUFFER_BYTES_MAX: u64 = 1 << 31;
 
@@ -104,21 +106,21 @@ pub enum OutputTarget {
     Region(RegionSlice),
 }
 
-/// News from the worker about the running request.
+/// News from the worker about the request that it runs.
 #[derive(Debug)]
 pub enum LaneEvent {
-    /// A response; the lane is free again if `last`.
+    /// A response.
     Response {
         /// The request.
         request: RequestId,
         /// Its outputs.
         outputs: Vec<OutputTensor>,
-        /// No more to come.
+        /// No more to come: the next request runs.
         last: bool,
         /// Where the time went.
         timing: Timing,
     },
-    /// The request failed; the lane is free again.
+    /// The request failed; the next one runs.
     Failed {
         /// The request.
         request: RequestId,
@@ -159,7 +161,8 @@ pub struct Lane {
 struct State {
     outgoing: Vec<u8>,
     regions: HashMap<u64, (BufferId, Weak<Region>)>,
-    running: Option<Running>,
+    /// In the order in which the worker runs them.
+    running: VecDeque<Running>,
 }
 
 #[derive(Debug)]
@@ -178,22 +181,16 @@ impl Lane {
         Ok(Self { socket: Wire::new(socket)?, state: Mutex::default(), pool: Arc::default() })
     }
 
-    /// Starts a request. The lane must be free. Never blocks: the socket has room for the one message.
+    /// Hands a request to the worker, which runs those of one lane one after the other, in this order. Never blocks:
+    /// the socket has room for the few messages that a lane carries at once.
     ///
-    /// After an error the request is not running; the lane is still good unless the error is about its worker.
+    /// After an error the worker does not have the request; the lane is still good unless the error is about its worker.
     pub fn start(&self, job: &Job) -> Result<(), LaneError> {
         let mut state = locked(&self.state);
-        if state.running.is_some() {
-            return Err(LaneError::Nonsense("a request is running on this lane"));
+        let state = &mut *state;
+        if state.running.len() >= REQUESTS_MAX {
+            return Err(LaneError::Nonsense("more requests on this lane than it carries"));
         }
-        let started = self.start_on(&mut state, job);
-        if started.is_err() {
-            state.running = None;
-        }
-        started
-    }
-
-    fn start_on(&self, state: &mut State, job: &Job) -> Result<(), LaneError> {
         let inline = job.inputs.iter().fold(0, |end, input| match &input.contents {
             Contents::Inline(bytes) => align(end).saturating_add(bytes.len()),
             Contents::Region(_) => end,
@@ -211,7 +208,9 @@ impl Lane {
         let mut inputs = Vec::with_capacity(job.inputs.len());
         for tensor in &job.inputs {
             let place = match (&tensor.contents, &mut input) {
-                (Contents::Region(slice), _) => message.region(state, &self.pool, slice, &mut regions),
+                (Contents::Region(slice), _) => {
+                    message.region(&mut state.regions, &self.pool, slice, &mut regions)
+                }
                 (Contents::Inline(bytes), Some(buffer)) => {
                     cursor = align(cursor);
                     let place = Place { buffer: buffer.id, offset: cursor as u64, len: bytes.len() as u64 };
@@ -231,12 +230,11 @@ impl Lane {
                 OutputTarget::Skip => Target::Skip,
                 OutputTarget::Inline => Target::Buffer,
                 OutputTarget::Region(slice) => {
-                    Target::Region(message.region(state, &self.pool, slice, &mut regions))
+                    Target::Region(message.region(&mut state.regions, &self.pool, slice, &mut regions))
                 }
             })
             .collect();
-        let running = Running { request: job.request, input, outputs: vec![output], regions };
-        let running = state.running.insert(running);
+        let mut running = Running { request: job.request, input, outputs: vec![output], regions };
         for buffer in running.input.iter_mut().chain(&mut running.outputs) {
             message.buffer(buffer);
         }
@@ -249,12 +247,16 @@ impl Lane {
             attach: message.attach,
             detach,
         };
-        encode(&task, &mut state.outgoing)?;
-        let State { outgoing, running: Some(running), .. } = state else {
-            return Err(LaneError::Nonsense("no request"));
-        };
-        let files: Vec<_> = message.files.iter().filter_map(|file| file.find(running)).collect();
-        self.send(outgoing, &files)
+        let files: Vec<_> = message.files.iter().filter_map(|file| file.find(&running)).collect();
+        let sent = encode(&task, &mut state.outgoing)
+            .map_err(LaneError::from)
+            .and_then(|()| self.send(&state.outgoing, &files));
+        match sent {
+            Ok(()) => state.running.push_back(running),
+            // The worker has not heard of the regions either.
+            Err(_) => state.regions.retain(|&id, _| !message.files.contains(&File::Region(id))),
+        }
+        sent
     }
 
     fn send(&self, message: &[u8], files: &[BorrowedFd<'_>]) -> Result<(), LaneError> {
@@ -267,9 +269,19 @@ impl Lane {
         })
     }
 
+    /// What a message means, and whether it is the last that the worker has to send.
+    fn hear(&self, message: &[u8]) -> (Result<Option<LaneEvent>, LaneError>, bool) {
+        let event = match message {
+            [] => Err(LaneError::Gone),
+            message => decode(message).map_err(LaneError::from).and_then(|outcome| self.outcome(outcome)),
+        };
+        (event, locked(&self.state).running.is_empty())
+    }
+
     fn outcome(&self, outcome: Outcome) -> Result<Option<LaneEvent>, LaneError> {
         let mut state = locked(&self.state);
-        let Some(running) = &mut state.running else {
+        let state = &mut *state;
+        let Some(running) = state.running.front_mut() else {
             return Err(LaneError::Nonsense("an outcome without a request"));
         };
         let (Outcome::Response { request, .. }
@@ -288,31 +300,23 @@ impl Lane {
                 message.buffer(&mut buffer);
                 let task = Task::Buffer { output_buffer: buffer.id, attach: message.attach };
                 running.outputs.push(buffer);
-                let State { outgoing, running: Some(running), .. } = &mut *state else {
-                    return Err(LaneError::Nonsense("no request"));
-                };
-                encode(&task, outgoing)?;
+                encode(&task, &mut state.outgoing)?;
                 let files: Vec<_> = message.files.iter().filter_map(|file| file.find(running)).collect();
-                self.send(outgoing, &files)?;
+                self.send(&state.outgoing, &files)?;
                 Ok(None)
             }
             Outcome::Response { outputs, last, timing, .. } => {
                 let buffers = std::mem::take(&mut running.outputs);
-                if last && let Some(Running { input: Some(input), .. }) = state.running.take() {
+                if last && let Some(Running { input: Some(input), .. }) = state.running.pop_front() {
                     locked(&self.pool).put(input);
                 }
-                drop(state);
                 let outputs = self.hand_over(outputs, buffers)?;
                 Ok(Some(LaneEvent::Response { request, outputs, last, timing }))
             }
             Outcome::Failed { error, .. } => {
-                let running = state.running.take();
-                drop(state);
-                let mut pool = locked(&self.pool);
-                for buffer in
-                    running.into_iter().flat_map(|running| running.input.into_iter().chain(running.outputs))
-                {
-                    pool.put(buffer);
+                if let Some(Running { input, outputs, .. }) = state.running.pop_front() {
+                    let mut pool = locked(&self.pool);
+                    input.into_iter().chain(outputs).for_each(|buffer| pool.put(buffer));
                 }
                 Ok(Some(LaneEvent::Failed { request, error }))
             }
@@ -366,6 +370,7 @@ struct Message {
 }
 
 /// Which of a running request's files goes with the message.
+#[derive(PartialEq, Eq)]
 enum File {
     Buffer(BufferId),
     Region(u64),
@@ -398,13 +403,13 @@ impl Message {
 
     fn region(
         &mut self,
-        state: &mut State,
+        known: &mut HashMap<u64, (BufferId, Weak<Region>)>,
         pool: &Mutex<Pool>,
         slice: &RegionSlice,
         regions: &mut Vec<Arc<Region>>,
     ) -> Place {
         let region = slice.region();
-        let (buffer, _) = *state.regions.entry(region.id()).or_insert_with(|| {
+        let (buffer, _) = *known.entry(region.id()).or_insert_with(|| {
             let buffer = locked(pool).new_id();
             self.attach.push(Attach { buffer, len: region.mapped_len(), client: true });
             self.files.push(File::Region(region.id()));
@@ -524,16 +529,12 @@ impl LaneReader {
         &self.lane
     }
 
-    /// Waits for what comes of the running request.
+    /// Waits for what comes of the request that the worker runs.
     pub async fn next(&mut self) -> Result<LaneEvent, LaneError> {
+        let Self { lane, incoming } = self;
         loop {
-            let Self { lane, incoming } = self;
-            let len = match lane.socket.receive(incoming).await {
-                Ok(0) => return Err(LaneError::Gone),
-                Ok(len) => len,
-                Err(errno) => return Err(LaneError::Socket(errno)),
-            };
-            if let Some(event) = lane.outcome(decode(&incoming[..len])?)? {
+            let event = lane.socket.receive(incoming, |message| lane.hear(message)).await;
+            if let Some(event) = event.map_err(LaneError::Socket)?? {
                 return Ok(event);
             }
         }

@@ -289,7 +289,7 @@ impl Control {
         let hello = Command::Hello { version: VERSION, device: device.clone() };
         self.send(&hello, &[]).map_err(|_| SpawnError::Left)?;
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
-        let len = match self.socket.receive(&mut buffer).await {
+        let len = match self.socket.receive(&mut buffer, |message| (message.len(), false)).await {
             Ok(0) => return Err(SpawnError::Left),
             received => received.map_err(io::Error::from)?,
         };
@@ -305,7 +305,10 @@ impl Control {
     async fn listen(&self) {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         loop {
-            let Ok(len @ 1..) = self.socket.receive(&mut buffer).await else { return };
+            let Ok(len @ 1..) = self.socket.receive(&mut buffer, |message| (message.len(), false)).await
+            else {
+                return;
+            };
             let reply = match decode(&buffer[..len]) {
                 Ok(reply) => reply,
                 Err(error) => {

@@ -27,21 +27,36 @@ impl Wire {
         socket::send(self.0.get_ref().as_fd(), message, files)
     }
 
-    /// Waits for one message: its length, 0 once the other end is closed.
-    pub(super) async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let received = self
-            .0
-            .async_io(Interest::READABLE, |socket| {
-                // A worker has no descriptors to give: any that come are closed here.
-                socket::receive(socket, buffer, &mut Vec::new()).map_err(io::Error::from)
-            })
-            .await;
-        match received {
-            Ok(len) => Ok(len),
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::CONNRESET) => Ok(0),
-                errno => Err(errno.unwrap_or(Errno::IO)),
-            },
+    /// Waits for one message: its length, 0 once the other end is closed. `last` looks at the message and says whether
+    /// the worker has nothing more to say for now; that spares the call which would find the socket empty.
+    pub(super) async fn receive<T>(
+        &self,
+        buffer: &mut [u8],
+        mut last: impl FnMut(&[u8]) -> (T, bool),
+    ) -> Result<T, Errno> {
+        loop {
+            let mut ready = self.0.readable().await.map_err(|error| errno(&error))?;
+            // A worker has no descriptors to give: any that come are closed here.
+            let received = ready
+                .try_io(|socket| socket::receive(socket, buffer, &mut Vec::new()).map_err(io::Error::from));
+            let len = match received {
+                Err(_would_block) => continue,
+                Ok(Ok(len)) => len,
+                Ok(Err(error)) => match errno(&error) {
+                    Errno::CONNRESET => 0,
+                    errno => return Err(errno),
+                },
+            };
+            let (answer, nothing_more) = last(&buffer[..len]);
+            if nothing_more {
+                // Whatever came in the meantime is a new event, which this does not clear.
+                ready.clear_ready();
+            }
+            return Ok(answer);
         }
     }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -1,9 +1,8 @@
-//! One lane: a thread that runs one request at a time.
+//! One lane: a thread that runs one request at a time, in the order in which they come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use rustix::io::Errno;
 
@@ -13,7 +12,7 @@ use crate::protocol::{
     Attach, BufferId, Input, MESSAGE_BYTES_MAX, Outcome, Output, Place, RequestId, SessionId, Target, Task,
     decode, encode,
 };
-use crate::runtime::{Cancel, Instance, Outputs, Timing};
+use crate::runtime::{Cancel, Cancelled, Instance, Outputs, Timing};
 use crate::shm::{Buffers, align};
 use crate::socket;
 use crate::tensor::{DataType, Signature, TensorView, byte_len};
@@ -24,7 +23,7 @@ pub(super) struct Lane {
     sessions: Arc<Sessions>,
     instances: Instances,
     signatures: HashMap<SessionId, Arc<Signature>>,
-    cancel: Arc<AtomicU64>,
+    cancel: Cancelled,
 }
 
 /// The lane's socket and the memory it speaks of.
@@ -34,6 +33,8 @@ struct Wire {
     outgoing: Vec<u8>,
     files: Vec<OwnedFd>,
     buffers: Buffers,
+    /// Requests that came while the one before them asked for a buffer.
+    waiting: VecDeque<(Task, Vec<OwnedFd>)>,
 }
 
 /// What a request comes to.
@@ -52,7 +53,7 @@ impl Lane {
     pub(super) fn start(
         socket: OwnedFd,
         sessions: Arc<Sessions>,
-        cancel: Arc<AtomicU64>,
+        cancel: Cancelled,
     ) -> Result<(), HostError> {
         let instances = sessions.new_lane();
         let wire = Wire {
@@ -61,6 +62,7 @@ impl Lane {
             outgoing: Vec::new(),
             files: Vec::new(),
             buffers: Buffers::default(),
+            waiting: VecDeque::new(),
         };
         let mut lane = Self { wire, sessions, instances, signatures: HashMap::new(), cancel };
         std::thread::Builder::new()
@@ -76,7 +78,7 @@ impl Lane {
     }
 
     fn serve(&mut self) -> Result<(), HostError> {
-        while let Some(task) = self.wire.receive()? {
+        while let Some(task) = self.wire.next()? {
             let Task::Run { request, session, inputs, outputs, output_buffer, attach, detach } = task else {
                 return Err(HostError::Unexpected("a buffer that nobody asked for"));
             };
@@ -106,6 +108,11 @@ impl Lane {
         let signature = Arc::clone(
             self.signatures.entry(run.session).or_insert_with(|| Arc::new(model.signature().clone())),
         );
+        let cancel = Cancel { cancelled: Arc::clone(&self.cancel), request: run.request };
+        if cancel.is_cancelled() {
+            // It never reaches the device.
+            return Ok(Err(RunError::Cancelled));
+        }
         let mut instances = locked(&self.instances);
         let mut instance = match instances.remove(&run.session) {
             Some(instance) => instance,
@@ -115,7 +122,6 @@ impl Lane {
                 Err(panic) => return Ok(Err(RunError::Failed(panic))),
             },
         };
-        let cancel = Cancel { request: Arc::clone(&self.cancel), running: run.request };
         let session = run.session;
         let (ran, whole) = run.execute(&mut self.wire, &signature, &mut *instance, &cancel)?;
         if whole {
@@ -231,6 +237,17 @@ fn shared_memory(error: &crate::shm::ShmError) -> RunError {
 // === impl Wire ===
 
 impl Wire {
+    /// The next request.
+    fn next(&mut self) -> Result<Option<Task>, HostError> {
+        match self.waiting.pop_front() {
+            None => self.receive(),
+            Some((task, files)) => {
+                self.files = files;
+                Ok(Some(task))
+            }
+        }
+    }
+
     fn receive(&mut self) -> Result<Option<Task>, HostError> {
         self.files.clear();
         match socket::receive(&self.socket, &mut self.incoming, &mut self.files) {
@@ -283,14 +300,20 @@ impl LaneOutputs<'_> {
 
     fn exchange(&mut self, bytes: usize) -> Result<Result<(), RunError>, HostError> {
         self.wire.send(&Outcome::NeedBuffer { request: self.request, bytes: bytes as u64 })?;
-        match self.wire.receive()? {
-            Some(Task::Buffer { output_buffer, attach }) => {
-                self.buffer = output_buffer;
-                self.cursor = 0;
-                Ok(self.wire.attach(&attach))
+        loop {
+            match self.wire.receive()? {
+                Some(Task::Buffer { output_buffer, attach }) => {
+                    self.buffer = output_buffer;
+                    self.cursor = 0;
+                    return Ok(self.wire.attach(&attach));
+                }
+                // Handed over ahead of time, before the daemon heard of the need.
+                Some(run) => {
+                    let files = std::mem::take(&mut self.wire.files);
+                    self.wire.waiting.push_back((run, files));
+                }
+                None => return Err(HostError::Socket(Errno::CONNRESET)),
             }
-            Some(Task::Run { .. }) => Err(HostError::Unexpected("a run while one is on")),
-            None => Err(HostError::Socket(Errno::CONNRESET)),
         }
     }
 

@@ -8,7 +8,7 @@ mod lane;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::error::{LoadError, OpenError};
 use crate::protocol::{
     self, Command, MESSAGE_BYTES_MAX, ProtocolError, Reply, SessionId, VERSION, decode, encode,
 };
-use crate::runtime::{Instance, Model, Runtime};
+use crate::runtime::{Cancelled, Instance, Model, Runtime};
 use crate::socket;
 
 /// Loads that may wait for the one before them.
@@ -84,14 +84,14 @@ pub fn serve<R: Runtime>(control: OwnedFd) -> Result<(), HostError> {
 
     let sessions = Arc::new(Sessions::default());
     let loads = start_loader(runtime, Arc::clone(&sessions), Arc::clone(&control));
-    let mut cancels: Vec<Arc<AtomicU64>> = Vec::new();
+    let mut cancels: Vec<Cancelled> = Vec::new();
     while let Some(command) = incoming.next(&control)? {
         match command {
             Command::Hello { .. } => return Err(HostError::Unexpected("a second hello")),
             Command::OpenLane => {
                 let socket =
                     incoming.files.pop().ok_or(HostError::Unexpected("a lane without its socket"))?;
-                let cancel = Arc::new(AtomicU64::new(0));
+                let cancel = Cancelled::default();
                 cancels.push(Arc::clone(&cancel));
                 Lane::start(socket, Arc::clone(&sessions), cancel)?;
             }
@@ -99,7 +99,7 @@ pub fn serve<R: Runtime>(control: OwnedFd) -> Result<(), HostError> {
             Command::Unload { session } => send_load(&loads, LoaderTask::Unload { session })?,
             Command::Cancel { lane, request } => {
                 if let Some(cancel) = cancels.get(lane as usize) {
-                    cancel.store(request, Ordering::Relaxed);
+                    cancel[request as usize % cancel.len()].store(request, Ordering::Relaxed);
                 }
             }
             Command::Ping { nonce } => reply(&control, &Reply::Pong { nonce })?,

@@ -1,0 +1,73 @@
+//! Model files for the tests.
+
+use std::path::{Path, PathBuf};
+
+/// An emulated model: FP32 input `INPUT0` of four elements, and its copy `OUTPUT0`.
+#[derive(Clone, Debug)]
+pub struct Emulated {
+    mean_ms: f64,
+    responses: u32,
+    faults: String,
+    terms: Option<String>,
+}
+
+impl Emulated {
+    /// Takes `mean_ms` for each request, always the same; runs on `gpu0`, loaded at start.
+    pub fn new(mean_ms: f64) -> Self {
+        Self { mean_ms, responses: 1, faults: String::new(), terms: Some("devices = ['gpu']\n".into()) }
+    }
+
+    /// Runs on `tpu0`.
+    pub fn on_tpu(mut self) -> Self {
+        self.terms = Some("devices = ['edgetpu']\n".into());
+        self
+    }
+
+    /// Is in the repository, and not loaded at start.
+    pub fn not_at_start(mut self) -> Self {
+        self.terms = None;
+        self
+    }
+
+    /// Answers each request this often.
+    pub fn responses(mut self, responses: u32) -> Self {
+        self.responses = responses;
+        self
+    }
+
+    /// Adds a `[[fault]]`: its keys, as a model file writes them. Requests are numbered from 1 after each load, the two
+    /// of the warm-up included.
+    pub fn fault(mut self, keys: &str) -> Self {
+        self.faults += &format!("[[fault]]\n{keys}\n");
+        self
+    }
+
+    /// Writes version 1 of it as the model `name`.
+    pub fn write(&self, repository: &Path, name: &str) {
+        let Self { mean_ms, responses, faults, terms } = self;
+        let tensor = |kind: &str| {
+            format!("[[{kind}]]\nname = '{}0'\ndatatype = 'FP32'\nshape = [4]\n", kind.to_uppercase())
+        };
+        let text = format!(
+            "responses = {responses}\n{}{}[service]\nmean-ms = {mean_ms:.3}\n{faults}",
+            tensor("input"),
+            tensor("output")
+        );
+        write(repository, name, "1/model.emu.toml", text.as_bytes());
+        if let Some(terms) = terms {
+            write(repository, name, "model.toml", terms.as_bytes());
+        }
+    }
+}
+
+/// Writes a file below the folder of the model `name`.
+pub(crate) fn write(repository: &Path, name: &str, file: &str, contents: &[u8]) {
+    let path = repository.join(name).join(file);
+    std::fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder for the model");
+    std::fs::write(path, contents).expect("the model's file");
+}
+
+/// A model of `examples/models`.
+pub(crate) fn example(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/models").join(file)
+}

@@ -1,0 +1,59 @@
+//! Many requests, clients and loads leave the daemon and its workers as they were.
+
+use edgemux_tests::{Client, Daemon, Emulated, Held, Setup, echo, eventually_equal};
+
+/// A request, then what the daemon and the worker of `gpu0` hold: buffers that are kept for reuse are there by then.
+async fn held(daemon: &Daemon, client: &Client) -> (Held, Held) {
+    client.infer(echo("model", [1.0; 4])).await.unwrap();
+    (daemon.held(), Held::by(daemon.worker(client, "gpu0").await))
+}
+
+async fn requests(daemon: &Daemon, clients: usize, requests: usize) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..clients {
+        let client = daemon.client().await;
+        tasks.spawn(async move {
+            for _ in 0..requests / clients {
+                client.infer(echo("model", [1.0; 4])).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+async fn twenty_thousand_requests_gain_no_descriptor_and_no_thread_and_hardly_memory() {
+    let daemon = Setup::default().emulated("model", Emulated::new(0.0)).start().await;
+    let client = daemon.client().await;
+    // Buffers, connections' and the allocator's own memory reach their size first.
+    requests(&daemon, 8, 4_000).await;
+    let worker = daemon.worker(&client, "gpu0").await;
+    let bytes = || (daemon.process().resident_bytes(), worker.resident_bytes());
+    let (before, before_bytes) = (held(&daemon, &client).await, bytes());
+    requests(&daemon, 8, 20_000).await;
+    eventually_equal("what daemon and worker hold", before, async || held(&daemon, &client).await).await;
+    let after_bytes = bytes();
+    let growth = |after: u64, before: u64| after as i64 - before as i64;
+    let growth = (growth(after_bytes.0, before_bytes.0), growth(after_bytes.1, before_bytes.1));
+    println!("daemon {before:?}");
+    println!("resident {before_bytes:?} bytes, after 20,000 requests {growth:?} more");
+    assert!(growth.0 < 2 << 20 && growth.1 < 2 << 20, "{growth:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_come_and_go_and_models_loaded_again_leave_nothing() {
+    let daemon = Setup::default().emulated("model", Emulated::new(0.0)).start().await;
+    let client = daemon.client().await;
+    client.load("model").await.unwrap();
+    let before = held(&daemon, &client).await;
+    for _ in 0..50 {
+        let other = daemon.client().await;
+        // One of them is gone before its answer.
+        other.spawn(echo("model", [1.0; 4])).abort();
+        other.infer(echo("model", [1.0; 4])).await.unwrap();
+        client.load("model").await.unwrap();
+    }
+    eventually_equal("what daemon and worker hold", before, async || held(&daemon, &client).await).await;
+    daemon.stop().await;
+}

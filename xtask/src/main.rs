@@ -1,0 +1,71 @@
+//! The project's own chores: `cargo xtask test` runs every test, `cargo xtask check` every other check.
+#![forbid(unsafe_code)]
+
+mod edges;
+mod python;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::run::{cargo, root, say};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test    build the binaries, then run every test: Rust, end to end, and the Python clients'
+          (needs Python 3.10 to 3.13 with venv; its packages are fetched once, into the cache directory)
+  check   format, clippy, documentation, dependency edges, shipped configuration files
+";
+
+fn main() -> ExitCode {
+    match chore() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore() -> Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(),
+        ["check"] => check(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn test() -> Result<()> {
+    // First what may have to be fetched: whatever is missing is said before long builds.
+    let python = python::environment()?;
+    say("building the binaries that the tests drive");
+    cargo(&["build", "--package", "edgemuxd", "--package", "edgemux"])?;
+    say("Rust tests, end to end among them");
+    cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    say("tests over the unmodified Python clients");
+    python::pytest(&python)
+}
+
+fn check() -> Result<()> {
+    say("format");
+    cargo(&["fmt", "--all", "--check"])?;
+    say("clippy");
+    cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"])?;
+    say("documentation");
+    run::with_env("RUSTDOCFLAGS", "--deny warnings", &["doc", "--workspace", "--no-deps"])?;
+    say("dependency edges");
+    edges::check()?;
+    say("shipped configuration files");
+    for file in ["systemd/edgemuxd.toml"] {
+        let path = root().join(file);
+        cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &path.to_string_lossy()])?;
+    }
+    Ok(())
+}
