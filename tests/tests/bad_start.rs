@@ -43,7 +43,8 @@ async fn a_unix_socket_that_somebody_answers_on_is_refused_and_left_alone() {
     let address = format!("unix:{}", path.display());
     let daemon = daemon.argument("--listen", &address).start().await;
     assert_refused(&Setup::default().argument("--listen", &address), &["cannot listen on", "in use"]).await;
-    assert!(daemon.client().await.is_ready("nothing").await == false && path.exists());
+    assert!(!daemon.client().await.is_ready("nothing").await);
+    assert!(path.exists());
     daemon.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Loading a model that serves fails no request; unloading one answers what it has admitted.
 
-use edgemux_tests::{Emulated, Load, Setup, assert_echo, echo, keywords};
+use edgemux_tests::{Emulated, Load, PATIENCE, Setup, assert_echo, echo, eventually, keywords};
 use tonic::Code;
 
 #[tokio::test]
@@ -51,19 +51,14 @@ async fn a_model_unloaded_under_load_answers_what_it_has_admitted_and_takes_no_m
     client.until_load("model", 7, 1).await;
     let other = client.clone();
     let unloaded = tokio::spawn(async move { other.unload("model").await });
-    let mut refused = 0;
-    while !unloaded.is_finished() {
-        match client.infer(echo("model", [2.0; 4])).await {
-            // It was sent before the unload took effect.
-            Ok(_) => assert_eq!(refused, 0, "served after it was refused"),
-            Err(error) => {
-                assert!(matches!(error.code(), Code::Unavailable | Code::NotFound), "{error:?}");
-                refused += 1;
-            }
-        }
-    }
+    eventually("the unload takes effect", PATIENCE, async || {
+        (client.index("model").await.state == "UNLOADING").then_some(())
+    })
+    .await;
+    let error = client.infer(echo("model", [2.0; 4])).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    assert!(!unloaded.is_finished(), "it was refused after the unload, not during it");
     unloaded.await.unwrap().unwrap();
-    assert!(refused > 0, "the unload ended before anybody was refused");
     for request in admitted {
         assert_echo(&request.await.unwrap().unwrap(), [1.0; 4]);
     }

@@ -56,8 +56,8 @@ pub enum Event {
     },
     /// The session can run.
     Resumed(SessionId),
-    /// The session cannot run for now; its requests wait.
-    Suspended(SessionId),
+    /// The worker cannot run anything for now; the requests of its sessions wait.
+    WorkerDown(WorkerId),
     /// The session takes no more requests; those that wait still run.
     Closed(SessionId),
     /// The session is gone; those that wait are refused.
@@ -150,7 +150,12 @@ impl Multiplexer {
                 self.sessions.entry(session).or_insert(new);
             }
             Event::Resumed(session) => self.set_running(session, true),
-            Event::Suspended(session) => self.set_running(session, false),
+            Event::WorkerDown(worker) => {
+                let its = self.sessions.iter().filter(|(_, state)| state.worker == worker);
+                for session in its.map(|(&session, _)| session).collect::<Vec<_>>() {
+                    self.set_running(session, false);
+                }
+            }
             Event::Closed(session) => {
                 if let Some(state) = self.sessions.get_mut(&session) {
                     state.closed = true;

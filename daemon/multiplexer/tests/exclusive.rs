@@ -115,9 +115,9 @@ fn a_cancelled_request_leaves_the_queue_and_one_in_service_keeps_the_device() {
 }
 
 #[test]
-fn a_suspended_session_waits_while_others_run() {
+fn the_sessions_of_a_dead_worker_wait_while_others_run() {
     let mut bench = Bench::with_sessions(&[1, 2]);
-    bench.tell(Event::Suspended(1));
+    bench.tell(Event::WorkerDown(0));
     assert_eq!(bench.arrive(1, 1), []);
     assert_eq!(bench.arrive(2, 2), [Action::Dispatch(2)]);
     assert_eq!(bench.tell(finished(2)), []);
@@ -188,7 +188,7 @@ enum Step {
     Cancel(u64),
     /// The first with the worker is done after so many microseconds.
     Finish(u64),
-    Suspend(SessionId),
+    WorkerDown(u32),
     Resume(SessionId),
     Close(SessionId),
     Remove(SessionId),
@@ -202,7 +202,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, priority, lives_ms)| Step::Arrive { session, priority, lives_ms }),
         2 => any::<u64>().prop_map(Step::Cancel),
         6 => (1..400_u64).prop_map(Step::Finish),
-        1 => session.clone().prop_map(Step::Suspend),
+        1 => (0..2_u32).prop_map(Step::WorkerDown),
         2 => session.clone().prop_map(Step::Resume),
         1 => session.clone().prop_map(Step::Close),
         1 => session.prop_map(Step::Remove),
@@ -245,7 +245,10 @@ proptest! {
                     let service = Some(Duration::from_micros(service_us));
                     Event::Finished { request: running.remove(0), service }
                 }
-                Step::Suspend(session) => { suspended.insert(session); Event::Suspended(session) }
+                Step::WorkerDown(worker) => {
+                    suspended.extend([2 * worker, 2 * worker + 1]);
+                    Event::WorkerDown(worker)
+                }
                 Step::Resume(session) => { suspended.remove(&session); Event::Resumed(session) }
                 Step::Close(session) => Event::Closed(session),
                 Step::Remove(session) => Event::Removed(session),

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use edgemux_multiplexer::{Action, Event, Multiplexer, Priority, RequestId, SessionId};
+use edgemux_multiplexer::{Action, Event, Multiplexer, Priority, RequestId, SessionId, WorkerId};
 use edgemux_runtime_api::client::{InputTensor, Job, LaneError, OutputTarget, OutputTensor, Worker};
 use edgemux_runtime_api::error::RunError;
 use edgemux_runtime_api::runtime::{DeviceKind, Timing};
@@ -260,13 +260,19 @@ impl Device {
         self.lock().workers.insert(runtime.name(), worker);
     }
 
+    /// `worker` is of no more use: nothing more is sent to it. One that was replaced already is nobody's concern.
+    fn worker_failed(&self, runtime: Embedded, worker: &Arc<Worker>) {
+        let inner = self.lock();
+        if inner.workers.get(runtime.name()).is_some_and(|present| Arc::ptr_eq(present, worker)) {
+            self.decide(inner, Instant::now(), Event::WorkerDown(worker_id(runtime)));
+        }
+    }
+
     /// The worker of `runtime` is dead: the requests it had are answered, its sessions wait. Returns the session whose
     /// request was on the device.
-    fn worker_down(&self, runtime: Embedded, sessions: &[Arc<Session>]) -> Option<SessionId> {
+    fn worker_down(&self, runtime: Embedded, worker: &Arc<Worker>) -> Option<SessionId> {
+        self.worker_failed(runtime, worker);
         self.lock().workers.remove(runtime.name());
-        for session in sessions {
-            self.handle(Event::Suspended(session.id));
-        }
         let inner = self.lock();
         let lost: Vec<_> = inner.with_worker(runtime).map(|(request, _)| request).collect();
         let on_device = inner.multiplexer.on_device().filter(|request| lost.contains(request));
@@ -293,7 +299,7 @@ impl Device {
 
     /// Makes a queue for `session`, suspended.
     fn add(&self, session: &Session) {
-        let worker = session.file.runtime as u32;
+        let worker = worker_id(session.file.runtime);
         self.handle(Event::Added { session: session.id, worker, queue_limit: self.queue_limit });
     }
 
@@ -380,6 +386,11 @@ impl Device {
         // Nothing that is done under this lock leaves the tables half changed when it panics.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A worker as the multiplexer knows it: a device has at most one per runtime.
+fn worker_id(runtime: Embedded) -> WorkerId {
+    runtime as WorkerId
 }
 
 impl Inner {

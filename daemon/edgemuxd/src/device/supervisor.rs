@@ -148,7 +148,7 @@ impl Supervisor {
                         return;
                     }
                     let death = worker.dead().await;
-                    let blamed = self.device.worker_down(self.runtime, &self.all_sessions());
+                    let blamed = self.device.worker_down(self.runtime, &worker);
                     self.after_death(death, hung.load(Ordering::Relaxed), blamed);
                 }
                 Err(error) => self.after_failed_start(&error),
@@ -171,7 +171,7 @@ impl Supervisor {
         let hung = Arc::new(AtomicBool::new(false));
         self.device.worker_up(self.runtime, Arc::clone(worker));
         for reader in readers {
-            tokio::spawn(read_lane(Arc::clone(&self.device), Arc::clone(worker), reader));
+            tokio::spawn(read_lane(Arc::clone(&self.device), self.runtime, Arc::clone(worker), reader));
         }
         let watch = watch(
             Arc::clone(&self.device),
@@ -249,10 +249,6 @@ impl Supervisor {
             Some(at) => self.sessions.remove(at).loaded,
             None => false,
         }
-    }
-
-    fn all_sessions(&self) -> Vec<Arc<Session>> {
-        self.sessions.iter().map(|supervised| Arc::clone(&supervised.session)).collect()
     }
 
     /// Loads and warms one session. An error is the worker's death.
@@ -367,14 +363,22 @@ fn fail(device: &Device, supervised: &mut Supervised, problem: LoadProblem) {
 }
 
 /// Carries a lane's outcomes to the device until the worker is gone.
-async fn read_lane(device: Arc<Device>, worker: Arc<Worker>, mut reader: LaneReader) {
+async fn read_lane(device: Arc<Device>, runtime: Embedded, worker: Arc<Worker>, mut reader: LaneReader) {
     loop {
         match reader.next().await {
             Ok(LaneEvent::Response { request, outputs, last, timing }) => {
                 device.responded(request, outputs, last, timing);
+                if !last {
+                    // Whoever takes the responses has a turn between two that the model gave at once.
+                    tokio::task::yield_now().await;
+                }
             }
             Ok(LaneEvent::Failed { request, error }) => {
                 let lost = matches!(error, RunError::DeviceLost(_));
+                if lost {
+                    // Before the next request is chosen.
+                    device.worker_failed(runtime, &worker);
+                }
                 device.failed(request, Failure::Run(error));
                 if lost {
                     tracing::error!(device = %device.name, "the device is lost; its worker is replaced");
@@ -386,6 +390,7 @@ async fn read_lane(device: Arc<Device>, worker: Arc<Worker>, mut reader: LaneRea
                 if !matches!(error, LaneError::Gone) {
                     tracing::error!(device = %device.name, %error, "the worker is given up");
                 }
+                device.worker_failed(runtime, &worker);
                 worker.kill();
                 return;
             }
