@@ -42,6 +42,12 @@ impl Emulated {
         self
     }
 
+    /// Takes `ms` for the first request after the warm-up: time for others to queue behind it.
+    pub fn first_takes(self, ms: f64) -> Self {
+        let factor = ms / self.mean_ms;
+        self.fault(&format!("kind = 'slow-down'\nafter-requests = 3\nfactor = {factor:.1}\nrequests = 1"))
+    }
+
     /// Writes version 1 of it as the model `name`.
     pub fn write(&self, repository: &Path, name: &str) {
         let Self { mean_ms, responses, faults, terms } = self;

@@ -14,7 +14,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn every_admitted_request_is_answered_and_new_connections_are_refused() {
-    let daemon = Setup::default().emulated("model", Emulated::new(40.0)).start().await;
+    let daemon = Setup::default().emulated("model", Emulated::new(10.0).first_takes(500.0)).start().await;
     let client = daemon.client().await;
     let requests: Vec<_> = (0..16).map(|_| client.spawn(echo("model", [1.0; 4]))).collect();
     client.until_load("model", 15, 1).await;
@@ -52,7 +52,7 @@ async fn under_load_every_request_is_answered_or_told_that_nobody_is_there() {
 
 #[tokio::test]
 async fn an_open_stream_ends_after_its_last_answer() {
-    let daemon = Setup::default().emulated("model", Emulated::new(20.0)).start().await;
+    let daemon = Setup::default().emulated("model", Emulated::new(10.0).first_takes(500.0)).start().await;
     let client = daemon.client().await;
     let (requests, receiver) = tokio::sync::mpsc::channel(16);
     for _ in 0..5 {

@@ -14,7 +14,7 @@ use tonic::{Code, Status, Streaming};
 #[tokio::test]
 async fn devices_show_their_kind_worker_and_load() {
     let daemon = Setup::default()
-        .emulated("one", Emulated::new(50.0))
+        .emulated("one", Emulated::new(10.0).first_takes(500.0))
         .emulated("two", Emulated::new(1.0))
         .start()
         .await;

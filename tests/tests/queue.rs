@@ -9,9 +9,8 @@ use tonic::Code;
 /// The emulator counts what reaches it: which of ours fails tells how many came before. Numbers 1 and 2 are the warm-up,
 /// number 3 is in service.
 async fn busy(fails_at: u32, config: &str) -> (Daemon, Client, impl Future<Output = ()>) {
-    let model = Emulated::new(5.0)
-        .fault("kind = 'slow-down'\nafter-requests = 3\nfactor = 100.0\nrequests = 1")
-        .fault(&format!("kind = 'fail'\nafter-requests = {fails_at}"));
+    let model =
+        Emulated::new(5.0).first_takes(500.0).fault(&format!("kind = 'fail'\nafter-requests = {fails_at}"));
     let daemon = Setup::new(config).emulated("model", model).start().await;
     let client = daemon.client().await;
     let in_service = client.spawn(echo("model", [1.0; 4]));

@@ -45,7 +45,7 @@ async fn a_model_changed_in_the_repository_serves_changed_after_it_is_loaded_aga
 
 #[tokio::test]
 async fn a_model_unloaded_under_load_answers_what_it_has_admitted_and_takes_no_more() {
-    let daemon = Setup::default().emulated("model", Emulated::new(30.0)).start().await;
+    let daemon = Setup::default().emulated("model", Emulated::new(10.0).first_takes(500.0)).start().await;
     let client = daemon.client().await;
     let admitted: Vec<_> = (0..8).map(|_| client.spawn(echo("model", [1.0; 4]))).collect();
     client.until_load("model", 7, 1).await;

@@ -96,7 +96,7 @@ async fn the_worker_maps_a_clients_memory_and_the_daemon_does_not() {
 
 #[tokio::test]
 async fn a_region_unregistered_while_in_use_serves_the_requests_that_have_it() {
-    let daemon = Setup::default().emulated("model", Emulated::new(100.0)).start().await;
+    let daemon = Setup::default().emulated("model", Emulated::new(10.0).first_takes(500.0)).start().await;
     let client = daemon.client().await;
     let object = Object::new("unregistered", &[1.0, 2.0, 3.0, 4.0]);
     register(&client, "region", &object).await;

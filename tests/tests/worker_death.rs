@@ -50,7 +50,8 @@ async fn a_worker_killed_under_load_costs_the_requests_it_had_and_is_back_within
     let served = outcomes.iter().filter(|outcome| outcome.sent > killed && outcome.code == Code::Ok);
     let served = served.map(|outcome| outcome.answered).min().expect("requests succeed again") - killed;
     println!(
-        "in-flight answered UNAVAILABLE after {refused:?}; ready after {ready:?}, first success {served:?}"
+        "{} in flight answered UNAVAILABLE after {refused:?}; ready after {ready:?}, first success {served:?}",
+        failed.len()
     );
     assert!(refused < Duration::from_secs(1) && ready < Duration::from_secs(1), "{refused:?}, {ready:?}");
     assert!(served < Duration::from_secs(1), "{served:?}");
