@@ -8,6 +8,16 @@ async fn held(daemon: &Daemon, client: &Client) -> (Held, Held) {
     (daemon.held(), Held::by(daemon.worker(client, "gpu0").await))
 }
 
+/// A daemon with an emulated model, and a client; every worker is up, those that have no model too.
+async fn start() -> (Daemon, Client) {
+    let daemon = Setup::default().emulated("model", Emulated::new(0.0)).start().await;
+    let client = daemon.client().await;
+    for device in ["cpu0", "gpu0", "tpu0"] {
+        daemon.worker(&client, device).await;
+    }
+    (daemon, client)
+}
+
 async fn requests(daemon: &Daemon, clients: usize, requests: usize) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..clients {
@@ -23,8 +33,7 @@ async fn requests(daemon: &Daemon, clients: usize, requests: usize) {
 
 #[tokio::test]
 async fn twenty_thousand_requests_gain_no_descriptor_no_thread_and_hardly_memory() {
-    let daemon = Setup::default().emulated("model", Emulated::new(0.0)).start().await;
-    let client = daemon.client().await;
+    let (daemon, client) = start().await;
     // Buffers, connections' and the allocator's own memory reach their size first.
     requests(&daemon, 8, 4_000).await;
     let worker = daemon.worker(&client, "gpu0").await;
@@ -51,8 +60,7 @@ async fn twenty_thousand_requests_gain_no_descriptor_no_thread_and_hardly_memory
 
 #[tokio::test]
 async fn clients_that_come_and_go_and_models_loaded_again_leave_nothing() {
-    let daemon = Setup::default().emulated("model", Emulated::new(0.0)).start().await;
-    let client = daemon.client().await;
+    let (daemon, client) = start().await;
     client.load("model").await.unwrap();
     let before = held(&daemon, &client).await;
     for _ in 0..50 {
