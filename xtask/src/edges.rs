@@ -9,6 +9,7 @@ use crate::run::cargo_output;
 
 /// Each crate and the crates of the workspace that it may use. Tests may use what they test with.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("edgemux-calibration", &[]),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
@@ -25,13 +26,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-runtime-onnx",
         ],
     ),
-    ("edgemux", &["edgemux-proto"]),
+    ("edgemux", &["edgemux-calibration", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto"]),
     ("xtask", &[]),
 ];
 
 /// Crates that must stay free of an asynchronous runtime and of sockets, whatever way they might come in.
-const WITHOUT_IO: &[&str] = &["edgemux-multiplexer"];
+const WITHOUT_IO: &[&str] = &["edgemux-calibration", "edgemux-multiplexer"];
 
 pub(crate) fn check() -> Result<()> {
     let metadata = cargo_output(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
