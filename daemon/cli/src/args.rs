@@ -17,6 +17,7 @@ Examples:
   edgemux load-test mobilenet_v2 --rate-hz 40 --seconds 30
   edgemux --server unix:/run/edgemux/edgemuxd.sock sessions --json
   edgemux doctor                          what is wrong with this node, and what to do
+  edgemux plan node.toml                  which applications a node could bear, without a daemon
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not admitted.";
 
@@ -53,6 +54,8 @@ enum Command {
     Infer(commands::infer::Args),
     LoadTest(commands::load_test::Args),
     Doctor(commands::doctor::Args),
+    Plan(commands::plan::Args),
+    Experiment(commands::experiment::Args),
 }
 
 impl Cli {
@@ -69,6 +72,8 @@ impl Cli {
             Command::Infer(args) => commands::infer::run(args, &context).await,
             Command::LoadTest(args) => commands::load_test::run(args, &context).await,
             Command::Doctor(args) => commands::doctor::run(args, &context).await,
+            Command::Plan(args) => commands::plan::run(&args, &context),
+            Command::Experiment(args) => commands::experiment::run(&args, &context),
         }
     }
 }
@@ -118,6 +123,14 @@ mod tests {
             "edgemux infer m --shape x=1,a",
             "edgemux infer m --input x",
             "edgemux demo --seconds 0",
+            "edgemux plan",
+            "edgemux plan a.toml --example coral",
+            "edgemux plan a.toml --csv --json",
+            "edgemux plan a.toml --requests 10",
+            "edgemux plan a.toml --plot load.pdf",
+            "edgemux plan --example pi",
+            "edgemux experiment",
+            "edgemux experiment published",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

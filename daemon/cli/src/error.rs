@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use crate::client::ConnectError;
 use crate::daemon::DaemonError;
+use crate::experiment::published::PublishedError;
+use crate::plan::PlanError;
 use crate::rpc::RpcError;
 use crate::tensor::TensorError;
 
@@ -28,6 +30,10 @@ pub(crate) enum Error {
     Tensor(#[from] TensorError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Published(#[from] Box<PublishedError>),
     #[error("{0}")]
     Usage(String),
     #[error(
@@ -65,6 +71,8 @@ impl Error {
             Error::Rpc(error) => error.code_name(),
             Error::Tensor(_) => "TENSOR",
             Error::Daemon(_) => "DAEMON",
+            Error::Plan(error) => error.code(),
+            Error::Published(error) => error.code(),
             Error::Usage(_) => "USAGE",
             Error::NotAdmitted { .. } => "NOT_ADMITTED",
             Error::Write { .. } | Error::Stdout(_) => "WRITE",

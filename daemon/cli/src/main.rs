@@ -6,12 +6,17 @@
 mod args;
 mod client;
 mod commands;
+mod csv;
 mod daemon;
 mod error;
+mod experiment;
 mod format;
 mod generator;
 mod model;
 mod output;
+mod plan;
+#[cfg(feature = "plot")]
+mod plot;
 mod rpc;
 mod table;
 mod tensor;
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Failed) => ExitCode::from(error::EXIT_FAILED),
+        Ok(commands::Outcome::NotAdmitted) => ExitCode::from(error::EXIT_NOT_ADMITTED),
         Err(error) => {
             output.error(&error);
             ExitCode::from(error.exit_code())

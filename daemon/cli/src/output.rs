@@ -42,6 +42,11 @@ impl Output {
         print(io::stdout().lock(), &text)
     }
 
+    /// Prints a text as it is, for people and programs alike.
+    pub(crate) fn raw(&self, text: &str) -> Result<(), Error> {
+        print(io::stdout().lock(), text)
+    }
+
     /// A line on the way to the result. It goes to stderr where stdout is for JSON.
     pub(crate) fn note(&self, line: &str) -> Result<(), Error> {
         let line = format!("{line}\n");

@@ -3,10 +3,12 @@
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;
+pub(crate) mod experiment;
 pub(crate) mod infer;
 pub(crate) mod load;
 pub(crate) mod load_test;
 pub(crate) mod models;
+pub(crate) mod plan;
 pub(crate) mod sessions;
 pub(crate) mod unload;
 mod values;
@@ -20,6 +22,8 @@ pub(crate) enum Outcome {
     Done,
     /// The result itself is the failure: a check that failed, a run without one success.
     Failed,
+    /// The result itself is that something is not admitted.
+    NotAdmitted,
 }
 
 /// What every command is given.

@@ -1,5 +1,8 @@
 //! Values of options: what is refused before anything is done.
 
+#[cfg(feature = "plot")]
+use std::path::PathBuf;
+
 /// A finite number above 0.
 pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -20,6 +23,16 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 /// A number between 0 and 1, both excluded.
 pub(super) fn quantile(text: &str) -> Result<f64, String> {
     positive(text).ok().filter(|value| *value < 1.0).ok_or(format!("`{text}` is no quantile between 0 and 1"))
+}
+
+/// A file whose name says what kind of picture it is.
+#[cfg(feature = "plot")]
+pub(super) fn plot_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match crate::plot::Picture::of(&path) {
+        Some(_) => Ok(path),
+        None => Err(format!("`{text}` ends neither in .svg nor in .png")),
+    }
 }
 
 /// `NAME=VALUE`

@@ -1,0 +1,3 @@
+//! Experiments: what the models say, held against measurements.
+
+pub(crate) mod published;
