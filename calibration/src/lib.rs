@@ -18,6 +18,7 @@ pub mod profile;
 pub mod queueing;
 pub mod service;
 pub mod simulate;
+pub mod stored;
 pub mod system;
 pub mod terms;
 pub mod units;

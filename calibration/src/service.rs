@@ -13,6 +13,9 @@ use crate::units::{RangeError, Scv, Seconds};
 /// The most atoms that a service time may have.
 pub const ATOMS_MAX: usize = 64;
 
+/// The most skewness that three moments may have: five times that of a gamma with the largest [`Scv`].
+const SKEWNESS_MAX: f64 = 1e3;
+
 /// The distribution of a service time in seconds. Its mean is above 0 unless it is constantly 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceTime {
@@ -48,7 +51,7 @@ pub enum ServiceError {
     /// Weights that are no probabilities.
     #[error("weights of {0}: every one has to be above 0 and their sum finite")]
     Weights(f64),
-    /// Moments that no distribution of times above 0 has.
+    /// Moments that no distribution of times above 0 has, or of a skewness beyond all use.
     #[error("moments {0:e} s, {1:e} s², {2:e} s³: no service time has these")]
     Moments(f64, f64, f64),
 }
@@ -131,6 +134,9 @@ impl ServiceTime {
         }
         let sd = scv.sqrt() * m1;
         let skewness = (m3 - 3.0 * m1 * m2 + 2.0 * m1.powi(3)) / sd.powi(3);
+        if skewness.is_nan() || skewness.abs() > SKEWNESS_MAX {
+            return Err(bad());
+        }
         let shift = m1 - 2.0 * sd / skewness;
         if skewness > 1e-6 && shift >= -1e-12 * m1 {
             let k = 4.0 / (skewness * skewness);

@@ -1,7 +1,7 @@
 //! What is admitted keeps its word: decisions against the simulator, over random systems near their limits.
 //!
 //! `ADMISSION_CASES=10000 cargo test --release -p edgemux-calibration --test admission -- --nocapture` is the run of
-//! `docs/prediction.md`.
+//! `docs/prediction.md`; `ADMISSION_FIRST` begins elsewhere, `ADMISSION_STEP=10` takes one kind of mix only.
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its system has failed")]
 
 mod mixes;
@@ -111,12 +111,14 @@ struct Counts {
 #[test]
 fn what_is_admitted_keeps_its_word() {
     let cases = number("ADMISSION_CASES", 200);
-    let (next, counts) = (AtomicU64::new(0), Counts::default());
+    let first = number("ADMISSION_FIRST", 0);
+    let step = number("ADMISSION_STEP", 1);
+    let (next, counts) = (AtomicU64::new(first), Counts::default());
     let work = || {
         let mut predictor = Predictor::new(Effort::Formula);
         loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= cases {
+            let number = next.fetch_add(step, Ordering::Relaxed);
+            if number >= first + step * cases {
                 break;
             }
             let (system, newcomer) = case(number);
@@ -156,7 +158,7 @@ fn what_is_admitted_keeps_its_word() {
          {refused}, {needlessly} of which every objective would have been kept besides"
     );
     assert_eq!(admitted + close + falsely + refused + needlessly, cases);
-    assert!(admitted > cases / 10 && refused > cases / 10, "cases on both sides of the limit");
+    assert!(admitted >= cases / 10 && refused >= cases / 10, "cases on both sides of the limit");
     assert_eq!(falsely, 0, "an admitted session breaks an objective");
     // The price of the margin.
     assert!(needlessly < cases / 5, "{needlessly} refused for nothing");

@@ -22,8 +22,9 @@ impl KnownError {
 
     /// [`super::Formula::FirstCome`] where every session is a reload group of its own, or nothing reloads.
     pub(super) const FIRST_COME: Self = Self { mean: 0.005, p95: 0.005, p99: 0.01 };
-    /// [`super::Formula::FirstCome`] with groups of several sessions.
-    pub(super) const GROUPS: Self = Self { mean: 0.03, p95: 0.04, p99: 0.05 };
+    /// [`super::Formula::FirstCome`] with groups of several sessions: after a rare outsider they all reload one after the
+    /// other, which the formula spreads out.
+    pub(super) const GROUPS: Self = Self { mean: 0.06, p95: 0.2, p99: 0.2 };
     /// [`super::Formula::Sharing`].
     pub(super) const SHARING: Self = Self { mean: 0.005, p95: 0.015, p99: 0.02 };
     /// Where a formula is only near: no promise.

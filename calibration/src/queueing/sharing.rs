@@ -48,26 +48,40 @@ impl Shared {
         if flat == width {
             waits += weight;
         }
-        // Up to the bound the number in service still grows; a geometric series that soon ends or fades.
-        let mut n = flat;
-        while n < width && weight * ratio > total * 1e-18 {
-            n += 1;
-            weight *= ratio;
-            total += weight;
-            in_service += weight * n as f64;
-            if n == width {
-                waits += weight;
-            }
+        // Up to the bound the number in service still grows: weight·ratio^j for j = 1, 2, … as many as there are places.
+        let places = (width - flat) as f64;
+        let last = ratio.powf(places);
+        let sum = geometric(ratio, places, last);
+        total += weight * sum;
+        in_service += weight * (flat as f64 * sum + weighed(ratio, places, last));
+        if flat < width {
+            waits += weight * last;
         }
-        if n == width {
-            // Beyond it: weight·ratio^j for j = 1, 2, …
-            let beyond = weight * ratio / (1.0 - ratio);
+        // Beyond it: the same without end, and those above it wait.
+        let beyond = weight * last * ratio / (1.0 - ratio);
+        if beyond > 0.0 {
             total += beyond;
             in_service += beyond * width as f64;
             waiting += beyond / (1.0 - ratio);
             waits += beyond;
         }
         Some(Self { in_service: in_service / total, waiting: waiting / total, waits: waits / total })
+    }
+}
+
+/// Σ rʲ for j = 1 to n, given rⁿ; r below 1.
+fn geometric(r: f64, n: f64, last: f64) -> f64 {
+    if n * (1.0 - r) < 1e-4 { n } else { r * (1.0 - last) / (1.0 - r) }
+}
+
+/// Σ j·rʲ for j = 1 to n, given rⁿ; r below 1.
+fn weighed(r: f64, n: f64, last: f64) -> f64 {
+    if n * (1.0 - r) < 1e-4 {
+        n * (n + 1.0) / 2.0
+    } else if last == 0.0 {
+        r / (1.0 - r).powi(2)
+    } else {
+        r * (1.0 - last * (1.0 + n * (1.0 - r))) / (1.0 - r).powi(2)
     }
 }
 
