@@ -122,7 +122,7 @@ fn what_is_admitted_keeps_its_word() {
                 break;
             }
             let (system, newcomer) = case(number);
-            let simulation = Some(Simulation { requests: 200_000, seed: number });
+            let simulation = Some(Simulation { requests: 1_600_000, seed: number });
             let policy =
                 Policy { largest_rate: false, utilisation_max: 0.99, simulation, ..Policy::default() };
             let verdict = decide(&mut predictor, &system, None, &newcomer, &policy).unwrap();

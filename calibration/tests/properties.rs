@@ -130,7 +130,7 @@ fn the_order_of_sessions_does_not_matter() {
         if let (Ok(one), Ok(other)) = (predict(&system), predict(&turned)) {
             for (one, other) in one.sessions.iter().zip(other.sessions.iter().rev()) {
                 let (a, b) = (one.quantile(Quantile::P95), other.quantile(Quantile::P95));
-                assert!((a / b - 1.0).abs() < 1e-6, "{kind:?}: {a} {b}");
+                assert!((a / b - 1.0).abs() < 1e-4, "{kind:?}: {a} {b}");
             }
         }
     }

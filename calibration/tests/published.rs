@@ -141,7 +141,7 @@ fn with_the_reload_that_the_traces_show_the_promise_is_kept() {
 fn with_times_from_the_traces_it_is_kept_by_far() {
     let errors = errors("traces");
     keeps_the_promise(errors);
-    assert!(errors[1].mean <= 2.5 && errors[1].worst <= 6.5, "{errors:?}");
+    assert!(errors[1].mean <= 2.5 && errors[1].worst <= 6.7, "{errors:?}");
     assert!(errors[2].mean <= 4.5 && errors[3].mean <= 8.6, "{errors:?}");
 }
 

@@ -24,7 +24,8 @@ pub struct Policy {
     pub utilisation_max: f64,
     /// Standard errors by which uncertain times are taken longer.
     pub deviations: f64,
-    /// How long to simulate where formulas do not decide; none leaves such a newcomer out.
+    /// The longest simulation where formulas do not decide, an eighth of it being tried first; none refuses such a
+    /// newcomer.
     pub simulation: Option<Simulation>,
     /// Whether to look for the largest admissible rate.
     pub largest_rate: bool,
@@ -50,7 +51,7 @@ impl Default for Policy {
             modes: Vec::new(),
             utilisation_max: 0.95,
             deviations: 2.0,
-            simulation: Some(Simulation { requests: 400_000, seed: 0 }),
+            simulation: Some(Simulation { requests: 1_600_000, seed: 0 }),
             largest_rate: true,
         }
     }
@@ -87,7 +88,12 @@ fn best(predictor: &mut Predictor, joined: &System, policy: &Policy) -> Outlook 
     let mut modes = if policy.modes.is_empty() { own.to_vec() } else { policy.modes.clone() };
     let mut system = joined.clone();
     let mut best: Option<Outlook> = None;
-    let efforts = [Effort::Quick, Effort::Formula].into_iter().chain(policy.simulation.map(Effort::Simulate));
+    // What a short simulation leaves undecided a longer one may not.
+    let simulations =
+        policy.simulation.map(|run| [Simulation { requests: run.requests / 8 + 1, ..run }, run]);
+    let efforts = [Effort::Quick, Effort::Formula]
+        .into_iter()
+        .chain(simulations.into_iter().flatten().map(Effort::Simulate));
     for effort in efforts {
         let mut undecided = Vec::new();
         for mode in modes {

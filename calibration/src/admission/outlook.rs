@@ -97,8 +97,9 @@ impl Outlook {
             let (session, wanted) = (session.name.clone(), wanted.get());
             self.reasons.push(Reason::Objective { session, statistic, wanted, predicted, with_margin });
         }
-        // A simulation is the last word.
-        let last = matches!(prediction.method, Method::Simulation { .. });
+        // The longest simulation is the last word.
+        let longest = policy.simulation.map_or(0, |run| run.requests);
+        let last = matches!(prediction.method, Method::Simulation { requests } if requests >= longest);
         self.undecided = unsure && !breaks && !firm && !last;
         self.prediction = Some(prediction);
     }
