@@ -216,17 +216,23 @@ impl<'a> Fcfs<'a> {
         if self.wait.mean() <= 0.0 {
             return None;
         }
-        let guess = 1.0 / self.wait.mean();
-        let mut low = guess * 1e-3;
-        while self.excess(low) >= 0.0 {
-            low /= 2.0;
-            if low < guess * 1e-12 {
-                return None;
+        // Halved until it lies before the pole, then doubled until beyond; a pole beyond all numbers is none.
+        let mut low = 1e-3 / self.wait.mean();
+        for _ in 0..40 {
+            if low.is_finite() && self.excess(low) < 0.0 {
+                break;
             }
+            low /= 2.0;
+        }
+        if !low.is_finite() || self.excess(low) >= 0.0 {
+            return None;
         }
         let mut high = low * 2.0;
         while self.excess(high) < 0.0 {
             (low, high) = (high, high * 2.0);
+            if !high.is_finite() {
+                return None;
+            }
         }
         let rate = bisect(low, high, |u| self.excess(u) < 0.0);
         let h = rate * 1e-6;
