@@ -1,8 +1,7 @@
 //! The predictor against the simulator, on a seeded grid of mixes over all modes.
 //!
 //! ```sh
-//! cargo test -p edgemux-calibration --test grid -- --nocapture           # prints its table
-//! GRID_REQUESTS=20000000 cargo test -p edgemux-calibration --test grid …  # the table of docs/prediction.md
+//! cargo test -p edgemux-calibration --test grid -- --nocapture --test-threads 1   # the table of docs/prediction.md
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its system has failed")]
 
@@ -16,7 +15,7 @@ use edgemux_calibration::system::System;
 use edgemux_calibration::units::Quantile;
 use mixes::{KINDS, Kind, mix};
 
-/// Requests that the judge simulates per mix, and mixes per kind.
+/// Requests that the judge simulates per mix, and mixes per kind: `GRID_REQUESTS`, `GRID_SEEDS`.
 fn judged() -> u64 {
     number("GRID_REQUESTS", 1_000_000)
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | φ = 1, no bound | s/(1 − ρ) | exact for any service time; Kleinrock 1967, Sakata, Noguchi and Oizumi 1971 |
 //! | any φ, no bound | s·E\[N\]/ρ, π_n ∝ ρⁿ/∏φ(j) | exact for any service time; Cohen, *The multiple phase service network*, Acta Informatica 12, 1979 |
-//! | bound k | the same in service; the wait of exponential service times m₂/(2m₁²) | exact for exponential service; else within 1.3 % for φ = 1, k = 1 to 8; Avi-Itzhak and Halfin 1988 |
+//! | bound k | the same in service; the wait of exponential service times m₂/(2m₁²) | exact for exponential service; else an approximation, up to 8 % off in the skewed mixes of `tests/grid.rs`; Avi-Itzhak and Halfin 1988 |
 //!
 //! All for Poisson arrivals. Where the slow-down depends on *which* models run together, none of this holds.
 

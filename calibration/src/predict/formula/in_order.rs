@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Device, all_poisson, ranked, reloads, resident_load, same_rank, service_scv};
+use super::{ATOMS, Device, all_poisson, ranked, reloads, resident_load, same_rank, service_scv};
 use crate::predict::known::KnownError;
 use crate::predict::{Formula, PredictError};
 use crate::queueing::allen_cunneen;
@@ -10,9 +10,6 @@ use crate::queueing::fcfs::{Class, Fcfs, Resident, Waits};
 use crate::queueing::law::{Law, atoms};
 use crate::queueing::tail::Inverter;
 use crate::system::{Mode, System};
-
-/// Values by which a varying service time is taken; each is only looked up.
-const ATOMS: f64 = 256.0;
 
 pub(super) fn predict(
     system: &System,

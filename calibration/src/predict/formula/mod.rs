@@ -13,6 +13,9 @@ use crate::queueing::law::Law;
 use crate::queueing::tail::Inverter;
 use crate::system::{Mode, Slicing, System};
 
+/// Values by which a varying service time is taken where each is only looked up.
+const ATOMS: f64 = 256.0;
+
 /// How much work an answer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Precision {

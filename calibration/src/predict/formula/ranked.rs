@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Device;
+use super::{ATOMS, Device};
 use crate::predict::known::KnownError;
 use crate::predict::{Formula, PredictError};
 use crate::queueing::fcfs::Class;
@@ -10,9 +10,6 @@ use crate::queueing::law::{Law, atoms};
 use crate::queueing::priority::Ranked;
 use crate::queueing::tail::{Inverter, Tail};
 use crate::system::System;
-
-/// Values by which a varying service time is taken; each is only looked up.
-const ATOMS: f64 = 256.0;
 
 pub(super) fn predict(
     system: &System,

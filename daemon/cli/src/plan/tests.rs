@@ -1,3 +1,5 @@
+//! Plans as a whole: who is let in where, and what is reported of it.
+
 use edgemux_calibration::admission::Policy;
 use edgemux_calibration::predict::{Effort, Predictor, Simulation};
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! What a plan file may say, and how each mistake in one is answered.
+
 use edgemux_calibration::system::{DeviceKind, Mode, Slicing};
 use edgemux_calibration::terms::Statistic;
 
