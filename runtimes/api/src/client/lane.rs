@@ -6,13 +6,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use rustix::io::Errno;
 
+use super::buffers::{Buffer, Lease, Pool, locked};
 use super::region::{Region, RegionSlice};
 use super::wire::Wire;
 use crate::error::RunError;
@@ -21,14 +21,10 @@ use crate::protocol::{
     RequestId, SessionId, Target, Task, decode, encode,
 };
 use crate::runtime::Timing;
-use crate::shm::{Segment, ShmError, align};
+use crate::shm::{ShmError, align};
 
 /// Requests that a lane carries at once: one that runs, and some handed over ahead of time.
 const REQUESTS_MAX: usize = 16;
-/// Buffers that wait for the next request, per lane.
-const FREE_BUFFERS_MAX: usize = 32;
-/// Their bytes together, unless a single one is larger.
-const FREE_BYTES_MAX: usize = 16 << 20;
 /// The largest buffer a worker may ask for.
 const BUFFER_BYTES_MAX: u64 = 1 << 31;
 
@@ -325,10 +321,8 @@ impl Lane {
 
     /// Turns places in buffers into bytes that own them. Trusts no number that the worker sent.
     fn hand_over(&self, outputs: Vec<Output>, buffers: Vec<Buffer>) -> Result<Vec<OutputTensor>, LaneError> {
-        let leases: Vec<_> = buffers
-            .into_iter()
-            .map(|buffer| Arc::new(Lease { buffer: Some(buffer), pool: Arc::clone(&self.pool) }))
-            .collect();
+        let leases: Vec<_> =
+            buffers.into_iter().map(|buffer| Arc::new(Lease::new(buffer, Arc::clone(&self.pool)))).collect();
         outputs
             .into_iter()
             .map(|Output { index, shape, place }| {
@@ -355,10 +349,6 @@ impl State {
             open
         });
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === a message's descriptors ===
@@ -417,96 +407,6 @@ impl Message {
         });
         regions.push(Arc::clone(region));
         Place { buffer, offset: slice.start(), len: slice.byte_size() }
-    }
-}
-
-// === buffers ===
-
-#[derive(Debug)]
-struct Buffer {
-    id: BufferId,
-    segment: Segment,
-    /// Has the worker's lane been given its descriptor?
-    known: bool,
-}
-
-#[derive(Debug, Default)]
-struct Pool {
-    last_id: BufferId,
-    /// Least recently used first.
-    free: Vec<Buffer>,
-    /// Buffers that the worker's lane still knows but that are gone here.
-    dropped: Vec<BufferId>,
-}
-
-impl Pool {
-    fn new_id(&mut self) -> BufferId {
-        self.last_id += 1;
-        self.last_id
-    }
-
-    /// The smallest free buffer that holds `bytes`, or a new one.
-    fn take(&mut self, bytes: usize) -> Result<Buffer, ShmError> {
-        let fits = self.free.iter().enumerate().filter(|(_, buffer)| buffer.segment.len() >= bytes);
-        match fits.min_by_key(|(_, buffer)| buffer.segment.len()).map(|(at, _)| at) {
-            Some(at) => Ok(self.free.remove(at)),
-            None => Ok(Buffer { segment: Segment::new(bytes)?, id: self.new_id(), known: false }),
-        }
-    }
-
-    fn put(&mut self, buffer: Buffer) {
-        self.free.push(buffer);
-        let over = |free: &[Buffer]| {
-            free.len() > FREE_BUFFERS_MAX
-                || (free.len() > 1
-                    && free.iter().map(|buffer| buffer.segment.len()).sum::<usize>() > FREE_BYTES_MAX)
-        };
-        while over(&self.free) {
-            let oldest = self.free.remove(0);
-            if oldest.known {
-                self.dropped.push(oldest.id);
-            }
-        }
-    }
-}
-
-/// A buffer on loan to a response; returns to its lane's pool when the last output over it is dropped.
-struct Lease {
-    buffer: Option<Buffer>,
-    pool: Arc<Mutex<Pool>>,
-}
-
-impl Lease {
-    fn id(&self) -> Option<BufferId> {
-        self.buffer.as_ref().map(|buffer| buffer.id)
-    }
-
-    fn bytes(lease: &Arc<Self>, place: Place) -> Option<Bytes> {
-        let start = usize::try_from(place.offset).ok()?;
-        let end = start.checked_add(usize::try_from(place.len).ok()?)?;
-        if end > lease.buffer.as_ref()?.segment.len() {
-            return None;
-        }
-        Some(Bytes::from_owner(Slice { lease: Arc::clone(lease), range: start..end }))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            locked(&self.pool).put(buffer);
-        }
-    }
-}
-
-struct Slice {
-    lease: Arc<Lease>,
-    range: Range<usize>,
-}
-
-impl AsRef<[u8]> for Slice {
-    fn as_ref(&self) -> &[u8] {
-        self.lease.buffer.as_ref().map_or(&[], |buffer| &buffer.segment.bytes()[self.range.clone()])
     }
 }
 

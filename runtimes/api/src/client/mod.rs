@@ -1,5 +1,6 @@
 //! The daemon's end: starts worker processes, speaks to them and hears of their death.
 
+mod buffers;
 mod lane;
 mod process;
 mod region;
