@@ -71,6 +71,9 @@ pub struct Uncertainty {
     pub service: f64,
     /// Of the reload overhead.
     pub reload: f64,
+    /// How much longer than predicted the latency was lately seen to be: 0.1 is a tenth, at least 0. A decision lengthens
+    /// the prediction by it.
+    pub shortfall: f64,
 }
 
 impl Uncertainty {
@@ -84,7 +87,7 @@ impl Uncertainty {
                 return Err(RangeError { quantity: "relative standard error", value, want: "0 to 1" });
             }
         }
-        Ok(Self { service, reload })
+        Ok(Self { service, reload, shortfall: 0.0 })
     }
 }
 

@@ -201,6 +201,19 @@ impl ServiceTime {
         Self { shape }
     }
 
+    /// The same distribution with every time longer by this.
+    #[must_use]
+    pub fn later(&self, by: Seconds) -> Self {
+        let add = |s: f64| (s + by.get()).min(1e6);
+        let shape = match &self.shape {
+            Shape::Atoms(atoms) => {
+                Shape::Atoms(atoms.iter().map(|atom| Atom { at: add(atom.at), ..*atom }).collect())
+            }
+            Shape::Gamma { shift, k, theta } => Shape::Gamma { shift: add(*shift), k: *k, theta: *theta },
+        };
+        Self { shape }
+    }
+
     /// Laplace–Stieltjes transform E\[e^{−sS}\] for Re s ≥ 0 (or above the negative of a gamma's rate).
     #[must_use]
     pub fn transform(&self, s: Complex64) -> Complex64 {

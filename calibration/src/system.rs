@@ -60,6 +60,16 @@ pub struct Device {
     pub speed_up: SpeedUp,
     /// Transfers as a stage of their own, first come first served; none where they keep the device busy.
     pub bus: Option<Bus>,
+    /// Work of unknown amount that runs whenever no session has anything to run: best effort without declared rates.
+    pub background: Option<Background>,
+}
+
+/// Work below everybody's rank, of which there may always be more: one request of it at a time, never interrupted, and
+/// begun only while no session has a request on the device or waiting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Background {
+    /// The longest that one request of it holds the device.
+    pub hold: Seconds,
 }
 
 /// How a device is shared.
@@ -262,6 +272,7 @@ impl Device {
             on_chip: 0,
             speed_up: SpeedUp::none(),
             bus: None,
+            background: None,
         }
     }
 }

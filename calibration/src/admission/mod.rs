@@ -81,6 +81,22 @@ pub fn decide(
     Ok(verdict)
 }
 
+/// Looks at `system` as it is, with nobody joining: do all objectives hold, and under which mode best? For a second look
+/// when profiles have moved, and for work that comes in below everybody's rank.
+///
+/// # Errors
+/// A system or policy that is none.
+pub fn review(
+    predictor: &mut Predictor,
+    system: &System,
+    before: Option<&Prediction>,
+    policy: &Policy,
+) -> Result<Verdict, AdmissionError> {
+    policy.check()?;
+    system.check()?;
+    Ok(best(predictor, system, policy).verdict(system, before))
+}
+
 /// The outlook under the mode that leaves most slack. Every mode is looked at with the least effort first; more is spent
 /// on those that this leaves undecided, and only as long as none admits.
 fn best(predictor: &mut Predictor, joined: &System, policy: &Policy) -> Outlook {

@@ -13,6 +13,8 @@ pub(super) struct Outlook {
     prediction: Option<Prediction>,
     /// Statistic of each objective, s; none for best effort.
     predicted: Vec<Option<f64>>,
+    /// The same with its margin, s.
+    with_margin: Vec<Option<f64>>,
     memory: MemoryUse,
     utilisation: f64,
     reasons: Vec<Reason>,
@@ -36,6 +38,7 @@ impl Outlook {
             mode: system.device.mode,
             prediction: None,
             predicted: vec![None; system.sessions.len()],
+            with_margin: vec![None; system.sessions.len()],
             memory,
             utilisation: 1.0,
             reasons: Vec::new(),
@@ -81,8 +84,9 @@ impl Outlook {
             let Some(Objective { statistic, latency: wanted }) = session.terms.objective else { continue };
             let predicted = latency.of(statistic);
             let error = latency.error.of(statistic);
-            let with_margin = predicted * (1.0 + error);
+            let with_margin = predicted * (1.0 + session.profile.uncertainty.shortfall) * (1.0 + error);
             self.predicted[at] = Some(predicted);
+            self.with_margin[at] = Some(with_margin);
             self.slack = self.slack.min(1.0 - with_margin / wanted.get());
             self.distance = self.distance.min(1.0 - predicted / wanted.get());
             // Written so that NaN breaks.
@@ -134,6 +138,7 @@ impl Outlook {
             before: before.and_then(|p| p.sessions.get(at)).map(Summary::of),
             after: self.prediction.as_ref().map(|p| Summary::of(&p.sessions[at])),
             predicted: self.predicted[at],
+            with_margin: self.with_margin[at],
             holds: session.terms.objective.is_none()
                 || self.predicted[at].is_some() && !broken(&session.name),
         });

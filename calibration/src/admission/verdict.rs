@@ -44,6 +44,8 @@ pub struct TenantOutlook {
     pub after: Option<Summary>,
     /// The objective's statistic with the newcomer, s.
     pub predicted: Option<f64>,
+    /// The same with the margin that has to fit, s.
+    pub with_margin: Option<f64>,
     /// Whether the objective holds with the margin. Best effort has nothing to hold.
     pub holds: bool,
 }

@@ -15,7 +15,7 @@ use crate::queueing::tail::Inverter;
 use crate::simulate::{Scenario, SimulateError, Sketch, simulate};
 use crate::system::{System, SystemError};
 use crate::terms::Statistic;
-use crate::units::Quantile;
+use crate::units::{Quantile, Seconds};
 
 use formula::Precision;
 pub use known::KnownError;
@@ -105,6 +105,8 @@ pub enum Formula {
 #[derive(Clone, Debug)]
 pub struct Latency {
     spread: Spread,
+    /// What background work adds at most, s.
+    hold: f64,
     /// How far off it may be.
     pub error: KnownError,
 }
@@ -156,6 +158,21 @@ pub enum Stage {
     Bus,
 }
 
+impl Formula {
+    /// What it is called in tables and interfaces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstCome => "first-come",
+            Self::Ranked => "ranked",
+            Self::FirstComeStretched => "first-come-stretched",
+            Self::Sharing => "sharing",
+            Self::SharingBounded => "sharing-bounded",
+            Self::Batching => "batching",
+        }
+    }
+}
+
 impl Predictor {
     /// A predictor of this effort.
     #[must_use]
@@ -177,6 +194,20 @@ impl Predictor {
     /// As [`Self::predict`].
     pub fn with(&mut self, system: &System, effort: Effort) -> Result<Prediction, PredictError> {
         system.check()?;
+        match system.device.background {
+            None => self.foreground(system, effort),
+            Some(background) => {
+                let mut prediction = self.foreground(&beside_background(system), effort)?;
+                for latency in &mut prediction.sessions {
+                    latency.hold = background.hold.get();
+                }
+                Ok(prediction)
+            }
+        }
+    }
+
+    /// Predicts as if there were no background work.
+    fn foreground(&mut self, system: &System, effort: Effort) -> Result<Prediction, PredictError> {
         match effort {
             Effort::Quick => formula::predict(system, &mut self.inverter, Precision::Quick),
             Effort::Formula => formula::predict(system, &mut self.inverter, Precision::Full),
@@ -194,6 +225,29 @@ impl fmt::Debug for Predictor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Predictor").field("effort", &self.effort).finish_non_exhaustive()
     }
+}
+
+/// The sessions as they are beside background work, apart from its holding the device.
+///
+/// Background work is a server's vacation: a request that waits for its end waits, besides what it would without, for
+/// what is left of one (Fuhrmann and Cooper, *Stochastic Decompositions in the M/G/1 Queue with Generalized Vacations*,
+/// 1985), which is at most one whole. That bound is added to every latency. On a device that reloads, background work may
+/// have dropped anybody's parameters, so everybody always pays for theirs.
+fn beside_background(system: &System) -> System {
+    let mut system = system.clone();
+    for at in 0..system.sessions.len() {
+        let overhead = system.overhead(&system.sessions[at]);
+        let profile = &mut system.sessions[at].profile;
+        if overhead > 0.0 {
+            let overhead = Seconds::clamped(overhead);
+            profile.service = profile.service.later(overhead);
+            if let Some(batching) = &mut profile.batching {
+                batching.fixed = Seconds::clamped(batching.fixed.get() + overhead.get());
+            }
+        }
+        profile.reload = None;
+    }
+    system
 }
 
 /// Predicts by simulation, whatever formulas there are.
@@ -222,6 +276,7 @@ fn by_simulation(system: &System, run: Simulation) -> Result<Prediction, Predict
         .into_iter()
         .map(|seen| Latency {
             error: known::of_simulation(&seen),
+            hold: 0.0,
             spread: Spread::Sketch(Box::new(seen.sojourn)),
         })
         .collect();
@@ -233,19 +288,21 @@ impl Latency {
     /// Mean, s.
     #[must_use]
     pub fn mean(&self) -> f64 {
-        match &self.spread {
-            Spread::Law(law) => law.mean(),
-            Spread::Sketch(sketch) => sketch.mean(),
-        }
+        self.hold
+            + match &self.spread {
+                Spread::Law(law) => law.mean(),
+                Spread::Sketch(sketch) => sketch.mean(),
+            }
     }
 
     /// A quantile, s.
     #[must_use]
     pub fn quantile(&self, q: Quantile) -> f64 {
-        match &self.spread {
-            Spread::Law(law) => law.quantile(q.get()),
-            Spread::Sketch(sketch) => sketch.quantile(q.get()),
-        }
+        self.hold
+            + match &self.spread {
+                Spread::Law(law) => law.quantile(q.get()),
+                Spread::Sketch(sketch) => sketch.quantile(q.get()),
+            }
     }
 
     /// What an objective is about, s.

@@ -51,7 +51,11 @@ pub(super) fn predict(
     }
     let error = device.error;
     Ok(Prediction {
-        sessions: device.laws.into_iter().map(|law| Latency { spread: Spread::Law(law), error }).collect(),
+        sessions: device
+            .laws
+            .into_iter()
+            .map(|law| Latency { spread: Spread::Law(law), hold: 0.0, error })
+            .collect(),
         utilisation: Utilisation { device: device.utilisation, ..utilisation },
         method: Method::Formula(device.formula),
         error,
