@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "edgemuxd",
         &[
+            "edgemux-calibration",
             "edgemux-multiplexer",
             "edgemux-proto",
             "edgemux-runtime-api",

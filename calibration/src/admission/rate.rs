@@ -1,12 +1,15 @@
 //! The largest rate at which a newcomer would be admitted.
 
 use super::{Policy, best};
-use crate::predict::Predictor;
+use crate::predict::{Predictor, Simulation};
 use crate::system::System;
 use crate::units::Hertz;
 
 /// Steps of the bisection: to a thousandth of where it begins.
 const STEPS: u32 = 10;
+/// Simulations are so many times shorter than those of a decision: a dozen rates are tried, and the wider margins of a short
+/// one only make the rate that is found a little smaller.
+const SHORTER: u64 = 32;
 
 /// Looks for the largest rate of the last session of `joined` at which all objectives hold, below the rate it asked for
 /// if that was refused, else above it. It is one that was found to hold; none if there is none.
@@ -16,6 +19,9 @@ pub(super) fn largest(
     admitted: bool,
     policy: &Policy,
 ) -> Option<Hertz> {
+    let simulation = policy.simulation;
+    let simulation = simulation.map(|run| Simulation { requests: (run.requests / SHORTER).max(1), ..run });
+    let policy = &Policy { simulation, ..policy.clone() };
     let mut system = joined.clone();
     let asked = system.sessions.last()?.terms.rate.get();
     let mut holds = |rate: f64| {

@@ -10,11 +10,14 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use edgemux_calibration::profile::Profile;
 use edgemux_multiplexer::SessionId;
 use edgemux_runtime_api::runtime::Memory;
 use edgemux_runtime_api::tensor::Signature;
 use tokio::sync::watch;
 
+use crate::device::is_batchable;
+use crate::live::Live;
 use crate::repository::ModelFile;
 use crate::statistics::Statistics;
 use crate::terms::Terms;
@@ -131,14 +134,25 @@ pub struct Session {
     /// The signature it had when it was last ready: one that is being loaded again after a crash can be asked still.
     known: Mutex<Option<Arc<Loaded>>>,
     statistics: Mutex<Statistics>,
+    live: Mutex<Live>,
     output_bytes: AtomicUsize,
     crashes: AtomicU32,
 }
 
 impl Session {
-    /// A session that is about to load.
-    pub fn new(id: SessionId, file: ModelFile, terms: Terms, device: String) -> Self {
+    /// A session that is about to load; `prior` is what is known of its cost, and from how many samples.
+    pub fn new(
+        id: SessionId,
+        file: ModelFile,
+        terms: Terms,
+        device: String,
+        prior: Option<(Profile, u64)>,
+    ) -> Self {
+        let promised = terms.guarantee().and_then(|(_, objective)| {
+            objective.quantile.map(|quantile| (quantile, objective.latency_ms / 1e3))
+        });
         Self {
+            live: Mutex::new(Live::new(prior, promised)),
             id,
             file,
             terms,
@@ -205,6 +219,23 @@ impl Session {
         locked(&self.statistics)
     }
 
+    /// What is learned of it.
+    pub fn live(&self) -> MutexGuard<'_, Live> {
+        locked(&self.live)
+    }
+
+    /// Can its requests run together?
+    pub fn is_batchable(&self) -> bool {
+        self.state().loaded().is_some_and(|loaded| is_batchable(&loaded.signature))
+    }
+
+    /// What it costs, as far as is known.
+    pub fn profile(&self) -> Option<Profile> {
+        let memory = self.state().loaded().map(|loaded| loaded.memory);
+        let memory = memory.or_else(|| locked(&self.known).as_ref().map(|loaded| loaded.memory));
+        self.live().profile(memory.unwrap_or_default())
+    }
+
     /// Its worker crashed, and it is to blame.
     pub fn count_crash(&self) {
         self.crashes.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +278,7 @@ pub fn test_session(id: SessionId) -> Session {
         path: "m/1/model.onnx".into(),
         runtime: crate::embedded::Embedded::Onnx,
     };
-    Session::new(id, file, Terms::default(), "cpu0".into())
+    Session::new(id, file, Terms::default(), "cpu0".into(), None)
 }
 
 #[cfg(test)]

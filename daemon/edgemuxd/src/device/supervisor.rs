@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::warm_up::warm_up;
-use super::{Device, Failure};
+use super::{Device, Failure, Purpose};
 use crate::config;
 use crate::embedded::Embedded;
 use crate::session::{Loaded, Session, Step};
@@ -163,7 +163,7 @@ impl Supervisor {
     async fn spawn(&mut self) -> Result<(Worker, Vec<LaneReader>), SpawnError> {
         self.starts += 1;
         let command = self.runtime.command()?;
-        Worker::spawn(&command, &self.spec, 1, GREETING_PATIENCE).await
+        Worker::spawn(&command, &self.spec, self.device.lanes, GREETING_PATIENCE).await
     }
 
     /// Starts the tasks that live as long as the worker does. The answer becomes true if it is killed for hanging.
@@ -278,13 +278,19 @@ impl Supervisor {
         supervised.loaded = true;
         let loaded = Arc::new(Loaded { signature, memory });
         session.step(Step::Loaded(Arc::clone(&loaded)));
+        // Now it is known whether its requests can run together.
+        self.device.entitle(&session);
         self.device.handle(Event::Resumed(session.id));
-        let warmed = warm_up(&self.device, &session, &loaded.signature, self.limits.warm_up_requests).await;
-        match warmed {
-            Ok(()) => {}
+        let warmed =
+            warm_up(&self.device, &session, &loaded.signature, self.limits.warm_up_requests, Purpose::WarmUp);
+        match tokio::time::timeout(self.limits.load_timeout(), warmed).await {
+            Ok(Ok(())) => {}
             // It was unloaded meanwhile: that command comes next.
-            Err(Failure::Refused(_)) => {}
-            Err(_) => return Err(()),
+            Ok(Err(Failure::Refused(_))) => {}
+            Ok(Err(_)) => return Err(()),
+            Err(_) => {
+                tracing::warn!(session = %session.name(), "not warmed up: the device is fenced or has no time for it")
+            }
         }
         self.loading = None;
         session.step(Step::Warmed);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use edgemux_runtime_api::client::{Contents, InputTensor};
 use edgemux_runtime_api::tensor::{DataType, Signature, TensorSpec, byte_len};
 
-use super::{Device, Failure, Submission};
+use super::{Device, Failure, Purpose, Submission};
 use crate::session::Session;
 
 /// Inputs longer than this in all are not made up; the first client's request is the warm-up then.
@@ -20,6 +20,7 @@ pub(super) async fn warm_up(
     session: &Arc<Session>,
     signature: &Signature,
     count: u32,
+    purpose: Purpose,
 ) -> Result<(), Failure> {
     let Some(inputs) = zeros(signature) else {
         tracing::warn!(session = %session.name(), "not warmed up: its inputs are too large to make up");
@@ -32,7 +33,7 @@ pub(super) async fn warm_up(
             priority: 1,
             deadline: None,
             decoupled: signature.decoupled,
-            counted: false,
+            purpose,
         };
         let mut ticket = device.submit(session, submission);
         while let Some(answer) = ticket.next().await {
