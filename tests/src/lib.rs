@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod poisson;
 mod process;
+mod quiet;
 mod repository;
 mod setup;
 
@@ -24,6 +25,7 @@ pub use self::http::get;
 pub use self::load::{Load, Outcome};
 pub use self::poisson::{Poisson, Seen};
 pub use self::process::{Held, Process, shared_objects};
+pub use self::quiet::is_quiet;
 pub use self::repository::Emulated;
 pub use self::setup::{Refused, Setup};
 

@@ -10,6 +10,8 @@ use edgemux_multiplexer::Mode;
 use edgemux_runtime_api::runtime::DeviceKind;
 use serde::Deserialize;
 
+use crate::runtimes::RuntimeKind;
+
 /// Where the daemon looks when no `--config` is given; absent is fine.
 pub const DEFAULT_PATH: &str = "/etc/edgemux/edgemuxd.toml";
 
@@ -209,6 +211,15 @@ pub struct Device {
     /// Options of the emulator.
     #[serde(default)]
     pub emulator: Option<toml::Table>,
+    /// Options of the runtime `torch`.
+    #[serde(default)]
+    pub torch: Option<toml::Table>,
+    /// Options of the runtime `tflite`.
+    #[serde(default)]
+    pub tflite: Option<toml::Table>,
+    /// Options of the runtime `edgetpu`.
+    #[serde(default)]
+    pub edgetpu: Option<toml::Table>,
 }
 
 /// An address to listen on.
@@ -247,6 +258,9 @@ impl Default for Config {
                 run_max: None,
                 memory_bytes: None,
                 emulator: None,
+                torch: None,
+                tflite: None,
+                edgetpu: None,
             }],
         }
     }
@@ -428,6 +442,17 @@ impl Calibration {
 }
 
 impl Device {
+    /// Options of one of its runtimes.
+    pub fn options(&self, runtime: RuntimeKind) -> Option<&toml::Table> {
+        match runtime {
+            RuntimeKind::Onnx => None,
+            RuntimeKind::Emulator => self.emulator.as_ref(),
+            RuntimeKind::Torch => self.torch.as_ref(),
+            RuntimeKind::Tflite => self.tflite.as_ref(),
+            RuntimeKind::Edgetpu => self.edgetpu.as_ref(),
+        }
+    }
+
     /// How it is shared.
     pub fn multiplexing(&self) -> Multiplexing {
         self.multiplexing.unwrap_or(match self.kind {
@@ -468,8 +493,9 @@ impl Device {
             return range(&key("runtimes"), "[]", "at least one runtime");
         }
         for runtime in &self.runtimes {
-            if crate::embedded::Embedded::from_name(runtime).is_none() {
-                return range(&key("runtimes"), runtime, "a runtime of this release: onnx or emulator");
+            if RuntimeKind::from_name(runtime).is_none() {
+                let want = "a runtime of this release: onnx, emulator, torch, tflite or edgetpu";
+                return range(&key("runtimes"), runtime, want);
             }
         }
         within(&key("threads"), self.threads, 0, 1024, "0 to 1024")?;

@@ -41,7 +41,7 @@ pub enum LoadError {
         /// The model.
         model: String,
         /// The runtime that its file needs.
-        runtime: &'static str,
+        runtime: String,
         /// Kinds that its terms allow.
         kinds: String,
         /// The node's devices.
@@ -236,13 +236,9 @@ impl Node {
         let digest = self.digest(file).await?;
         let known = self.desk.profiles.get(&digest, &device.name);
         let prior = known.or_else(|| held.profile.clone().map(|profile| (profile, PRIOR_SAMPLES)));
-        let session = Arc::new(Session::new(
-            self.next_id(),
-            file.clone(),
-            held.terms.clone(),
-            device.name.clone(),
-            prior,
-        ));
+        let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
+        let (id, terms) = (self.next_id(), held.terms.clone());
+        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), runtime, prior));
         self.forward_changes(&session);
 
         let replaced = self.write().get(model).and_then(|versions| versions.get(&file.version)).cloned();

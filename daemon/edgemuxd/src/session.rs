@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::device::is_batchable;
 use crate::live::Live;
 use crate::repository::ModelFile;
+use crate::runtimes::RuntimeKind;
 use crate::statistics::Statistics;
 use crate::terms::Terms;
 
@@ -130,6 +131,8 @@ pub struct Session {
     pub terms: Terms,
     /// Name of its device.
     pub device: String,
+    /// What runs it there.
+    pub runtime: RuntimeKind,
     state: watch::Sender<State>,
     /// The signature it had when it was last ready: one that is being loaded again after a crash can be asked still.
     known: Mutex<Option<Arc<Loaded>>>,
@@ -146,6 +149,7 @@ impl Session {
         file: ModelFile,
         terms: Terms,
         device: String,
+        runtime: RuntimeKind,
         prior: Option<(Profile, u64)>,
     ) -> Self {
         let promised = terms.guarantee().and_then(|(_, objective)| {
@@ -157,6 +161,7 @@ impl Session {
             file,
             terms,
             device,
+            runtime,
             state: watch::Sender::new(State::Loading),
             known: Mutex::default(),
             statistics: Mutex::default(),
@@ -276,9 +281,9 @@ pub fn test_session(id: SessionId) -> Session {
         model: "m".into(),
         version: 1,
         path: "m/1/model.onnx".into(),
-        runtime: crate::embedded::Embedded::Onnx,
+        format: crate::runtimes::Format::Onnx,
     };
-    Session::new(id, file, Terms::default(), "cpu0".into(), None)
+    Session::new(id, file, Terms::default(), "cpu0".into(), RuntimeKind::Onnx, None)
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ mod tests {
 
     fn file(version: u64) -> ModelFile {
         let path = format!("m/{version}/model.onnx").into();
-        ModelFile { model: "m".into(), version, path, runtime: crate::embedded::Embedded::Onnx }
+        ModelFile { model: "m".into(), version, path, format: crate::runtimes::Format::Onnx }
     }
 
     fn held(now: Instant, uid: &str, generation: u64) -> Held {

@@ -31,7 +31,7 @@ use self::request::{Beside, Pending, Responder};
 pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
 use crate::config::{self, Multiplexing, Sharing};
-use crate::embedded::Embedded;
+use crate::runtimes::{Format, RuntimeKind};
 use crate::session::Session;
 use crate::terms::Excess;
 
@@ -51,6 +51,8 @@ pub struct Device {
     inner: Mutex<Inner>,
     /// When the multiplexer is to be woken.
     wake: watch::Sender<Option<Duration>>,
+    /// In the operator's order.
+    runtimes: Vec<RuntimeKind>,
     supervisors: BTreeMap<&'static str, mpsc::Sender<supervisor::Command>>,
 }
 
@@ -147,7 +149,9 @@ impl Device {
         let sharing = config.sharing();
         let mut supervisors = BTreeMap::new();
         let mut receivers = Vec::new();
-        for runtime in config.runtimes.iter().filter_map(|name| Embedded::from_name(name)) {
+        let runtimes: Vec<_> =
+            config.runtimes.iter().filter_map(|name| RuntimeKind::from_name(name)).collect();
+        for &runtime in &runtimes {
             let (sender, receiver) = mpsc::channel(supervisor::COMMANDS_WAITING_MAX);
             supervisors.insert(runtime.name(), sender);
             receivers.push((runtime, receiver));
@@ -178,6 +182,7 @@ impl Device {
                 actions: Vec::new(),
                 batch: Vec::new(),
             }),
+            runtimes,
             supervisors,
         });
         for (runtime, commands) in receivers {
@@ -187,14 +192,14 @@ impl Device {
         device
     }
 
-    /// Can it run models of this runtime?
-    pub fn runs(&self, runtime: Embedded) -> bool {
-        self.supervisors.contains_key(runtime.name())
+    /// Which of its runtimes runs such a file, if one does.
+    pub fn runtime_for(&self, format: Format) -> Option<RuntimeKind> {
+        self.runtimes.iter().copied().find(|runtime| runtime.format() == format)
     }
 
     /// Loads and warms `session`; returns when it is ready.
     pub async fn load(&self, session: &Arc<Session>) -> Result<(), LoadProblem> {
-        let supervisor = self.supervisors.get(session.file.runtime.name()).ok_or(LoadProblem::Stopping)?;
+        let supervisor = self.supervisors.get(session.runtime.name()).ok_or(LoadProblem::Stopping)?;
         self.add(session);
         let (done, loaded) = oneshot::channel();
         let command = supervisor::Command::Load { session: Arc::clone(session), done };
@@ -213,7 +218,7 @@ impl Device {
     /// Drops `session`, refusing what still waits; returns when its memory is free.
     pub async fn unload(&self, session: &Session) {
         self.remove(session.id);
-        let Some(supervisor) = self.supervisors.get(session.file.runtime.name()) else { return };
+        let Some(supervisor) = self.supervisors.get(session.runtime.name()) else { return };
         let (done, unloaded) = oneshot::channel();
         let command = supervisor::Command::Unload { session: session.id, done };
         if supervisor.send(command).await.is_ok() {
@@ -267,7 +272,7 @@ impl Device {
         if pending.is_with_worker() {
             // It keeps the device until the worker gives it up or is done with it.
             pending.responder = None;
-            let (runtime, lane) = (pending.session.file.runtime.name(), pending.lane);
+            let (runtime, lane) = (pending.session.runtime.name(), pending.lane);
             if let Some(worker) = inner.workers.get(runtime).cloned() {
                 drop(inner);
                 worker.cancel(lane, request);
@@ -383,12 +388,12 @@ impl Device {
     }
 
     /// Sets what runs the sessions of `runtime`: from now on they can be resumed.
-    fn worker_up(&self, runtime: Embedded, worker: Arc<Worker>) {
+    fn worker_up(&self, runtime: RuntimeKind, worker: Arc<Worker>) {
         self.lock().workers.insert(runtime.name(), worker);
     }
 
     /// `worker` is of no more use: nothing more is sent to it. One that was replaced already is nobody's concern.
-    fn worker_failed(&self, runtime: Embedded, worker: &Arc<Worker>) {
+    fn worker_failed(&self, runtime: RuntimeKind, worker: &Arc<Worker>) {
         let inner = self.lock();
         if inner.workers.get(runtime.name()).is_some_and(|present| Arc::ptr_eq(present, worker)) {
             self.decide(inner, Instant::now(), Event::WorkerDown(worker_id(runtime)));
@@ -397,7 +402,7 @@ impl Device {
 
     /// The worker of `runtime` is dead: the requests it had are answered, its sessions wait. Returns the session whose
     /// request was on the device.
-    fn worker_down(&self, runtime: Embedded, worker: &Arc<Worker>) -> Option<SessionId> {
+    fn worker_down(&self, runtime: RuntimeKind, worker: &Arc<Worker>) -> Option<SessionId> {
         self.worker_failed(runtime, worker);
         self.lock().workers.remove(runtime.name());
         let inner = self.lock();
@@ -417,7 +422,7 @@ impl Device {
     }
 
     /// How long the request that has been in service longest on `runtime` has been.
-    fn longest_in_service(&self, runtime: Embedded) -> Option<Duration> {
+    fn longest_in_service(&self, runtime: RuntimeKind) -> Option<Duration> {
         let inner = self.lock();
         inner.with_worker(runtime).filter_map(|(_, pending)| pending.started).map(|at| at.elapsed()).max()
     }
@@ -430,7 +435,7 @@ impl Device {
 
     /// Makes a queue for `session`, suspended.
     fn add(&self, session: &Session) {
-        let worker = worker_id(session.file.runtime);
+        let worker = worker_id(session.runtime);
         self.handle(Event::Added { session: session.id, worker, settings: self.settings(session) });
     }
 
@@ -652,15 +657,15 @@ impl Device {
 }
 
 /// A worker as the multiplexer knows it: a device has at most one per runtime.
-fn worker_id(runtime: Embedded) -> WorkerId {
+fn worker_id(runtime: RuntimeKind) -> WorkerId {
     runtime as WorkerId
 }
 
 impl Inner {
-    fn with_worker(&self, runtime: Embedded) -> impl Iterator<Item = (RequestId, &Pending)> {
+    fn with_worker(&self, runtime: RuntimeKind) -> impl Iterator<Item = (RequestId, &Pending)> {
         self.requests
             .iter()
-            .filter(move |(_, pending)| pending.is_with_worker() && pending.session.file.runtime == runtime)
+            .filter(move |(_, pending)| pending.is_with_worker() && pending.session.runtime == runtime)
             .map(|(&request, pending)| (request, pending))
     }
 
@@ -700,7 +705,7 @@ impl Inner {
             pending.lane = lane;
             // Without a worker the session would be suspended: one that just died is about to be noticed, and its
             // death answers this request.
-            worker = self.workers.get(pending.session.file.runtime.name()).cloned();
+            worker = self.workers.get(pending.session.runtime.name()).cloned();
             jobs.push(job);
         }
         self.batch = batch;

@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 use super::warm_up::warm_up;
 use super::{Device, Failure, Purpose};
 use crate::config;
-use crate::embedded::Embedded;
+use crate::runtimes::RuntimeKind;
 use crate::session::{Loaded, Session, Step};
 
 /// Loads and unloads that may wait for the one under way.
@@ -78,7 +78,7 @@ pub struct WorkerStatus {
 
 struct Supervisor {
     device: Arc<Device>,
-    runtime: Embedded,
+    runtime: RuntimeKind,
     spec: DeviceSpec,
     limits: config::Supervision,
     commands: mpsc::Receiver<Command>,
@@ -107,15 +107,13 @@ enum End {
 
 pub(super) fn start(
     device: Arc<Device>,
-    runtime: Embedded,
+    runtime: RuntimeKind,
     config: &config::Device,
     supervision: &config::Supervision,
     commands: mpsc::Receiver<Command>,
 ) {
-    let options = match (&config.emulator, runtime) {
-        (Some(options), Embedded::Emulator) => serde_json::to_string(options).unwrap_or_default(),
-        _ => String::new(),
-    };
+    let options = config.options(runtime).map(serde_json::to_string);
+    let options = options.transpose().ok().flatten().unwrap_or_default();
     let spec = DeviceSpec { name: config.name.clone(), kind: config.kind, threads: config.threads, options };
     let supervisor = Supervisor {
         device,
@@ -369,7 +367,7 @@ fn fail(device: &Device, supervised: &mut Supervised, problem: LoadProblem) {
 }
 
 /// Carries a lane's outcomes to the device until the worker is gone.
-async fn read_lane(device: Arc<Device>, runtime: Embedded, worker: Arc<Worker>, mut reader: LaneReader) {
+async fn read_lane(device: Arc<Device>, runtime: RuntimeKind, worker: Arc<Worker>, mut reader: LaneReader) {
     loop {
         match reader.next().await {
             Ok(LaneEvent::Response { request, outputs, last, timing }) => {
@@ -407,7 +405,7 @@ async fn read_lane(device: Arc<Device>, runtime: Embedded, worker: Arc<Worker>, 
 /// Kills the worker when a request is on the device for too long or a ping stays unanswered.
 async fn watch(
     device: Arc<Device>,
-    runtime: Embedded,
+    runtime: RuntimeKind,
     worker: Arc<Worker>,
     hang_timeout: Duration,
     hung: Arc<AtomicBool>,

@@ -50,7 +50,7 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
     ModelConfig {
         name: session.file.model.clone(),
         platform: platform(session),
-        backend: session.file.runtime.name().to_owned(),
+        backend: session.runtime.name().to_owned(),
         version_policy: Some(ModelVersionPolicy {
             policy_choice: Some(model_version_policy::PolicyChoice::Latest(latest)),
         }),
@@ -62,7 +62,7 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
             gpus: Vec::new(),
             kind: kind.into(),
         }],
-        default_model_filename: format!("model.{}", session.file.runtime.format()),
+        default_model_filename: format!("model.{}", session.file.format.ending()),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: loaded.signature.decoupled }),
         ..Default::default()
     }
@@ -105,7 +105,7 @@ pub(super) fn statistics(session: &Session) -> ModelStatistics {
 }
 
 fn platform(session: &Session) -> String {
-    format!("{}_{}", session.file.runtime.format().replace('.', "_"), session.file.runtime.name())
+    format!("{}_{}", session.file.format.ending().replace('.', "_"), session.runtime.name())
 }
 
 fn wire(datatype: DataType) -> WireDataType {

@@ -59,7 +59,7 @@ impl Operations {
             model: session.file.model.clone(),
             version: session.file.version.to_string(),
             device: session.device.clone(),
-            runtime: session.file.runtime.name().to_owned(),
+            runtime: session.runtime.name().to_owned(),
             state: match state {
                 State::Loading => wire::SessionState::Loading,
                 State::Warming(_) => wire::SessionState::Warming,

@@ -256,7 +256,7 @@ impl Node {
         let found: Vec<_> = self
             .devices
             .iter()
-            .filter(|device| allowed(device.kind) && device.runs(ask.file.runtime))
+            .filter(|device| allowed(device.kind) && device.runtime_for(ask.file.format).is_some())
             .collect();
         if !found.is_empty() {
             return Ok(found);
@@ -264,7 +264,7 @@ impl Node {
         let join = |words: Vec<String>| words.join(", ");
         Err(LoadError::NoDevice {
             model: ask.file.model.clone(),
-            runtime: ask.file.runtime.name(),
+            runtime: ask.file.format.runtimes(),
             kinds: match kinds.is_empty() {
                 true => "any".into(),
                 false => join(kinds.iter().map(ToString::to_string).collect()),

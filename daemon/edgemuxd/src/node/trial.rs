@@ -32,8 +32,9 @@ impl Node {
             return Ok(profile);
         }
         tracing::info!(model = %file.model, version = file.version, device = %device.name, "trial");
-        let session =
-            Arc::new(Session::new(self.next_id(), file.clone(), Terms::default(), device.name.clone(), None));
+        let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
+        let (id, terms) = (self.next_id(), Terms::default());
+        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), runtime, None));
         let measured = match device.load(&session).await {
             Ok(()) => {
                 self.measure(&session, device).await;
