@@ -129,6 +129,16 @@ pub enum ArchiveError {
         /// Why not.
         error: SystemError,
     },
+    /// Errors for another curve.
+    #[error("device {device}: {errors} errors for the {points} points of its speed-up curve")]
+    Errors {
+        /// Which.
+        device: String,
+        /// Of the curve.
+        points: usize,
+        /// How many errors.
+        errors: usize,
+    },
     /// A bandwidth that cannot be.
     #[error("device {device}: {error}")]
     Bus {
@@ -163,6 +173,9 @@ struct DeviceV1 {
     samples: u64,
     /// φ(1), φ(2), …
     speed_up: Vec<f64>,
+    /// Relative standard errors, as many; none where the curve is known exactly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    speed_up_error: Vec<f64>,
     /// Bytes per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bus: Option<f64>,
@@ -183,6 +196,7 @@ impl Archive {
             power_mode: entry.power_mode.clone(),
             samples: entry.samples,
             speed_up: (1..=entry.speed_up.len()).map(|n| entry.speed_up.at(n)).collect(),
+            speed_up_error: (1..=entry.speed_up.len()).filter_map(|n| entry.speed_up.error(n)).collect(),
             bus: entry.bus.map(|bus| bus.bytes_per_s()),
         });
         let body = BodyV1 { profiles: profiles.collect(), devices: devices.collect() };
@@ -312,11 +326,16 @@ impl EntryV1 {
 
 impl DeviceV1 {
     fn check(self) -> Result<DeviceEntry, ArchiveError> {
-        let Self { device, power_mode, samples, speed_up, bus } = self;
+        let Self { device, power_mode, samples, speed_up, speed_up_error: errors, bus } = self;
         name(&device)?;
         name(&power_mode)?;
-        let speed_up = SpeedUp::new(speed_up)
-            .map_err(|error| ArchiveError::SpeedUp { device: device.clone(), error })?;
+        let (points, known) = (speed_up.len(), errors.len());
+        let speed_up = match known {
+            0 => SpeedUp::new(speed_up),
+            _ if known == points => SpeedUp::measured(speed_up.into_iter().zip(errors)),
+            _ => return Err(ArchiveError::Errors { device, points, errors: known }),
+        };
+        let speed_up = speed_up.map_err(|error| ArchiveError::SpeedUp { device: device.clone(), error })?;
         let bus = bus.map(Bus::new).transpose();
         let bus = bus.map_err(|error| ArchiveError::Bus { device: device.clone(), error })?;
         Ok(DeviceEntry { device, power_mode, speed_up, bus, samples })

@@ -19,7 +19,7 @@ fn archive() -> Archive {
     let device = DeviceEntry {
         device: "gpu0".into(),
         power_mode: "15W".into(),
-        speed_up: SpeedUp::new(vec![1.0, 1.5, 1.75]).unwrap(),
+        speed_up: SpeedUp::measured([(1.0, 0.0), (1.5, 0.01), (1.75, 0.02)]).unwrap(),
         bus: Some(Bus::new(3e9).unwrap()),
         samples: 12,
     };
@@ -76,6 +76,8 @@ fn what_is_wrong_is_said() {
         (profile(r#"{"version":"9"}"#), "unknown variant"),
         (device(r#""speed-up":[2.0]"#), "speed-up curve"),
         (device(r#""speed-up":[1.0],"bus":-1.0"#), "bus bandwidth"),
+        (device(r#""speed-up":[1.0],"speed-up-error":[0.0,0.1]"#), "2 errors for the 1 points"),
+        (device(r#""speed-up":[1.0],"speed-up-error":[2.0]"#), "relative standard error"),
         (
             document(
                 r#"{"profiles":[],"devices":[{"device":"","power-mode":"m","samples":1,"speed-up":[1.0]}]}"#,

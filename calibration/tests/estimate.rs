@@ -2,15 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot draw its samples has failed")]
 
 use edgemux_calibration::estimate::{
-    ArrivalEstimator, Completed, Margin, ServiceEstimator, SessionEstimator, Trajectory,
+    ArrivalEstimator, BatchEstimator, Completed, Margin, ServiceEstimator, SessionEstimator,
 };
-use edgemux_calibration::profile::Profile;
+use edgemux_calibration::profile::{Batching, Profile};
 use edgemux_calibration::service::ServiceTime;
-use edgemux_calibration::system::SpeedUp;
 use edgemux_calibration::units::{Scv, Seconds};
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal};
 use rand_xoshiro::Xoshiro256PlusPlus as Random;
+use std::num::NonZeroU32;
 
 /// Draws of mean 1: constant but for a thousandth, lognormal of this coefficient of variation, or exponential.
 #[derive(Clone, Copy, Debug)]
@@ -160,56 +160,6 @@ fn a_prior_counts_until_samples_outweigh_it_and_reloads_are_apart() {
     }
 }
 
-/// Requests of mean 1 arrive at `rate` and are served together by φ; a trajectory that begins with another curve hears of
-/// it. Returns it, and the mean work that it found in the last half of the requests.
-fn together(phi: &[f64], rate: f64, requests: usize) -> (Trajectory, f64) {
-    let (mut random, mut trajectory) = (random(2), Trajectory::new(&SpeedUp::none(), phi.len()));
-    // Work left, and the trajectory's at the start.
-    let mut present: Vec<(f64, f64)> = Vec::new();
-    let (mut now, mut next, mut done, mut found) = (0.0, 0.0, 0, 0.0);
-    while done < requests {
-        let n = present.len();
-        let speed = if n == 0 { 0.0 } else { phi[n - 1] / n as f64 };
-        let least = present.iter().map(|request| request.0).fold(f64::INFINITY, f64::min);
-        let ends = now + least / speed.max(1e-300);
-        let arrives = n < phi.len() && next <= ends;
-        let then: f64 = if arrives { next } else { ends };
-        let then = then.max(now);
-        present.iter_mut().for_each(|request| request.0 -= (then - now) * speed);
-        now = then;
-        if arrives {
-            present.push((Draw::Lognormal(0.3).sample(&mut random), trajectory.started(now)));
-            next = now + Exp::new(rate).unwrap().sample(&mut random);
-        } else {
-            let at = present.iter().enumerate().min_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap().0;
-            let (_, before) = present.swap_remove(at);
-            let work = trajectory.finished(now) - before;
-            trajectory.completed(1.0);
-            done += 1;
-            found += if done > requests / 2 { work / (requests - requests / 2) as f64 } else { 0.0 };
-        }
-    }
-    (trajectory, found)
-}
-
-#[test]
-fn how_requests_slow_one_another_down_is_learned_and_what_each_takes_alone_is_still_told() {
-    for (phi, rate) in [
-        ([1.0, 1.5, 1.7, 1.7], 1.2),
-        ([1.0, 1.5, 1.7, 1.7], 0.8),
-        ([1.0, 1.0, 1.0, 1.0], 0.7),
-        ([1.0, 2.0, 3.0, 4.0], 2.5),
-    ] {
-        let (trajectory, work) = together(&phi, rate, 40_000);
-        let learned = trajectory.speed_up();
-        for (at, &phi) in phi.iter().enumerate() {
-            let off = learned.at(at + 1) / phi - 1.0;
-            assert!(off.abs() < 0.08, "φ({}) = {} instead of {phi} at {rate}", at + 1, learned.at(at + 1));
-        }
-        assert!((work - 1.0).abs() < 0.03, "a request takes {work} alone, it is said");
-    }
-}
-
 #[test]
 fn arrivals_are_told_apart_by_rate_and_regularity() {
     let (mut random, mut poisson, mut periodic) =
@@ -224,6 +174,158 @@ fn arrivals_are_told_apart_by_rate_and_regularity() {
     assert!((periodic.rate(4999.0 * 0.02) / 50.0 - 1.0).abs() < 1e-3 && periodic.scv() < 1e-6);
     assert!(poisson.rate(now + 10.0) < 0.11, "none came for ten seconds");
     assert_eq!(ArrivalEstimator::default().rate(1.0), 0.0);
+}
+
+#[test]
+fn the_error_of_a_rate_is_known() {
+    for (mean, spread) in [(0.02, 0.0), (0.02, 1.0), (3.0, 1.0)] {
+        let (mut within, mut errors) = (0, 0.0);
+        for seed in 0..200 {
+            let (mut random, mut arrivals, mut now) = (random(seed), ArrivalEstimator::default(), 0.0);
+            for _ in 0..1000 {
+                now += mean * (1.0 - spread + spread * Draw::Exponential.sample(&mut random));
+                arrivals.arrived(now);
+            }
+            let error = arrivals.rate_error();
+            within += u32::from((arrivals.rate(now) * mean - 1.0).abs() <= 2.0 * error + 1e-9);
+            errors += error / 200.0;
+        }
+        assert!(within >= 185, "{mean} s, {spread}: {within} of 200 within two standard errors of {errors}");
+        assert!(errors <= 0.06, "{errors}");
+    }
+    assert!(ArrivalEstimator::default().rate_error() > 0.2, "nothing is known yet");
+}
+
+#[test]
+fn a_night_without_requests_is_forgotten_in_the_morning_and_the_pauses_of_bursts_are_not() {
+    let (mut random, mut arrivals, mut now) = (random(3), ArrivalEstimator::default(), 0.0);
+    let mut come = |arrivals: &mut ArrivalEstimator, pause: f64, count: u32| {
+        now += pause;
+        for _ in 0..count {
+            now += 0.01 * Draw::Exponential.sample(&mut random);
+            arrivals.arrived(now);
+        }
+        (arrivals.rate(now), arrivals.scv())
+    };
+    come(&mut arrivals, 0.0, 1000);
+    let (rate, scv) = come(&mut arrivals, 30_000.0, 1000);
+    assert!((rate / 100.0 - 1.0).abs() < 0.3, "{rate} per second");
+    assert!(scv < 4.0, "{scv}");
+    // 100 in a second, then ten seconds none: 9.1 per second.
+    let (mut rates, mut scvs) = (0.0, 0.0);
+    for at in 0..40 {
+        let (rate, scv) = come(&mut arrivals, 10.0, 100);
+        if at >= 20 {
+            (rates, scvs) = (rates + rate / 20.0, scvs + scv / 20.0);
+        }
+    }
+    assert!((rates / 9.1 - 1.0).abs() < 0.3 && scvs > 20.0, "{rates} per second, {scvs}");
+}
+
+#[test]
+fn what_runs_together_is_told_by_a_line_whatever_the_sizes_are() {
+    for (fixed, each) in [(4.0, 1.0), (0.0, 2.0), (5.0, 0.0)] {
+        let (mut random, mut batches) = (random(6), BatchEstimator::default());
+        for at in 0..4000 {
+            let size = 1 + random.random_range(0..8);
+            let spread = Draw::Lognormal(0.2).sample(&mut random);
+            let fault = if at % 300 == 299 { 50.0 } else { 1.0 };
+            batches.observe(size, (fixed + each * f64::from(size)) * spread * fault);
+        }
+        let (a, b) = batches.line().unwrap();
+        assert!((a - fixed).abs() < 0.5 && (b - each).abs() < 0.15, "{a} + {b}·n, not {fixed} + {each}·n");
+        assert!(a >= 0.0 && b >= 0.0);
+    }
+    let mut batches = BatchEstimator::default();
+    assert_eq!(batches.line(), None);
+    for _ in 0..50 {
+        batches.observe(4, 0.02);
+    }
+    let (fixed, each) = batches.line().unwrap();
+    assert!(fixed < 1e-3 && (fixed + 4.0 * each - 0.02).abs() < 1e-4, "nothing is gained until it is seen");
+    let before = batches;
+    for (size, nonsense) in [(0, 1.0), (1, f64::NAN), (1, -1.0), (1, 0.0), (1, f64::INFINITY)] {
+        batches.observe(size, nonsense);
+    }
+    assert_eq!((batches.line(), batches.rejected()), (before.line(), 5));
+}
+
+/// A session whose inferences of several take 4 ms and 1 ms for each, times `factor`.
+fn batched(
+    session: &mut SessionEstimator,
+    random: &mut Random,
+    sizes: [u32; 2],
+    factor: f64,
+    count: u32,
+) -> u32 {
+    let drifts = (0..count).filter(|&at| {
+        let size = sizes[(random.random::<u32>() % 2) as usize];
+        let work = factor * (0.004 + 0.001 * f64::from(size)) * Draw::Lognormal(0.05).sample(random);
+        let seen = Completed {
+            waited: 0.0,
+            occupied: work,
+            work_alone: work,
+            reload: 0.0,
+            sojourn: work,
+            conforming: true,
+        };
+        session.completed_together(f64::from(at), size, seen, None).is_some()
+    });
+    drifts.count() as u32
+}
+
+#[test]
+fn larger_batches_are_no_drift_and_slower_ones_are() {
+    let (mut random, mut session) = (random(8), SessionEstimator::batching(None, None));
+    batched(&mut session, &mut random, [1, 2], 1.0, 1000);
+    assert_eq!(batched(&mut session, &mut random, [7, 8], 1.0, 2000), 0);
+    let mut learned = profile();
+    learned.batching = Some(Batching {
+        size_max: NonZeroU32::new(8).unwrap(),
+        fixed: Seconds::ZERO,
+        per_item: Seconds::ZERO,
+        delay_max: Seconds::ZERO,
+    });
+    session.apply(&mut learned);
+    let Batching { fixed, per_item, .. } = learned.batching.unwrap();
+    assert!((fixed.ms() - 4.0).abs() < 0.4 && (per_item.ms() - 1.0).abs() < 0.06, "{fixed:?} {per_item:?}");
+    assert!((learned.service.mean() - 0.005).abs() < 5e-4, "one alone takes 5 ms");
+    assert_eq!(batched(&mut session, &mut random, [1, 8], 2.0, 200), 1);
+    session.apply(&mut learned);
+    let Batching { fixed, per_item, .. } = learned.batching.unwrap();
+    assert!((fixed.ms() - 8.0).abs() < 1.0 && (per_item.ms() - 2.0).abs() < 0.2, "{fixed:?} {per_item:?}");
+    // What was learned is where the next one begins.
+    let again = SessionEstimator::batching(Some((&learned, 100.0)), None);
+    let mut restored = profile();
+    restored.batching = learned.batching;
+    again.apply(&mut restored);
+    let off = |a: Seconds, b: Seconds| (a.get() - b.get()).abs();
+    let batching = restored.batching.unwrap();
+    assert!(off(batching.fixed, fixed) < 1e-4 && off(batching.per_item, per_item) < 1e-5, "{restored:?}");
+    assert!((restored.service.mean() / learned.service.mean() - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn one_answer_that_was_long_under_way_hardly_moves_the_path() {
+    let (mut random, mut session) = (random(2), SessionEstimator::new(None, None));
+    let answer = |session: &mut SessionEstimator, path: f64| {
+        let seen = Completed {
+            waited: 0.001,
+            occupied: 0.004,
+            work_alone: 0.004,
+            reload: 0.0,
+            sojourn: 0.005 + path,
+            conforming: true,
+        };
+        session.completed(0.0, seen, None);
+    };
+    for _ in 0..2000 {
+        answer(&mut session, 1e-4 * Draw::Lognormal(0.5).sample(&mut random));
+    }
+    let before = session.path_mean();
+    assert!((before / 1e-4 - 1.0).abs() < 4.0 * session.path_error() && session.path_error() < 0.06);
+    answer(&mut session, 1.0);
+    assert!(session.path_mean() / before < 1.05);
 }
 
 #[test]

@@ -274,12 +274,13 @@ fn the_speed_up_is_recovered_without_bias_and_its_error_is_known() {
         ] {
             let runs: Vec<_> = (0..10).map(|seed| together(phi, load, draw, 20_000, seed)).collect();
             let off = |run: &SpeedUpEstimator, n: usize| run.speed_up().at(n) / phi[n - 1] - 1.0;
+            let error = |run: &SpeedUpEstimator, n: usize| run.speed_up().error(n).unwrap();
             let (mut bias, mut worst, mut deviations) = (0.0_f64, 0.0_f64, 0.0_f64);
             for n in 2..=phi.len() {
                 bias = bias.max(mean(runs.iter().map(|(run, _)| off(run, n))).abs());
                 for (run, _) in &runs {
                     worst = worst.max(off(run, n).abs());
-                    deviations = deviations.max(off(run, n).abs() / run.uncertainty(n));
+                    deviations = deviations.max(off(run, n).abs() / error(run, n));
                 }
             }
             let work = mean(runs.iter().map(|(_, work)| *work));
@@ -305,9 +306,13 @@ fn a_curve_stays_as_it_was_where_nothing_is_seen() {
     for _ in 0..1000 {
         estimator.observe(1, &[1.0], 1.0);
     }
-    assert_eq!(estimator.speed_up(), prior);
-    assert_eq!(estimator.uncertainty(1), 0.0);
-    assert!(estimator.uncertainty(2) > 0.3);
+    let learned = estimator.speed_up();
+    assert!((1..=3).all(|n| learned.at(n) == prior.at(n)));
+    assert_eq!(learned.error(1), Some(0.0));
+    assert!(learned.error(2) > Some(0.3) && learned.error(3) > Some(0.3), "{learned:?}");
+    // What was measured before is not forgotten where nothing is seen.
+    let measured = SpeedUp::measured([(1.0, 0.0), (1.5, 0.01), (1.75, 0.02)]).unwrap();
+    assert_eq!(SpeedUpEstimator::new(&measured, 3).speed_up(), measured);
     for nonsense in [f64::NAN, -1.0, f64::INFINITY, 1e9] {
         estimator.observe(1, &[nonsense], 1.0);
         estimator.observe(2, &[0.0, 1.0], nonsense);

@@ -160,6 +160,7 @@ impl Outlook {
 
 fn pessimistic(system: &System, policy: &Policy) -> System {
     let mut system = system.clone();
+    system.device.speed_up = system.device.speed_up.pessimistic(policy.deviations);
     for session in &mut system.sessions {
         session.profile = session.profile.pessimistic(policy.deviations);
     }

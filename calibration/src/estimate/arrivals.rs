@@ -1,17 +1,19 @@
 //! Rate and regularity of arrivals.
 
 use super::is_time;
+use super::moments::Moments;
 
 /// Gaps after which one weighs 1/e of a new one.
 const MEMORY: f64 = 200.0;
+/// A gap counts at most as so many mean ones, or as all that are remembered together: a night without requests is no gap
+/// between arrivals, but the pauses of bursts are.
+const PAUSE_MIN: f64 = 32.0;
 
 /// Learns how requests arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ArrivalEstimator {
     last: Option<f64>,
-    weight: f64,
-    sum: f64,
-    squares: f64,
+    gaps: Moments,
     rejected: u64,
 }
 
@@ -25,10 +27,11 @@ impl ArrivalEstimator {
         let gap = self.last.map(|last| now - last);
         self.last = Some(now);
         if let Some(gap) = gap.filter(|&gap| is_time(gap)) {
-            let kept = 1.0 - 1.0 / MEMORY;
-            self.weight = self.weight * kept + 1.0;
-            self.sum = self.sum * kept + gap;
-            self.squares = self.squares * kept + gap * gap;
+            let pause = match self.gaps.mean() {
+                Some(mean) if mean > 0.0 => mean * self.gaps.weight().max(PAUSE_MIN),
+                _ => f64::INFINITY,
+            };
+            self.gaps.add(gap.min(pause), MEMORY);
         }
     }
 
@@ -41,19 +44,24 @@ impl ArrivalEstimator {
     /// Arrivals per second lately. While none come it falls off; 0 before the second.
     #[must_use]
     pub fn rate(&self, now: f64) -> f64 {
-        let Some(last) = self.last.filter(|_| self.weight > 0.0) else { return 0.0 };
-        let gap = (self.sum / self.weight).max(now - last);
+        let (Some(last), Some(mean)) = (self.last, self.gaps.mean()) else { return 0.0 };
+        let gap = mean.max(now - last);
         if gap > 0.0 { 1.0 / gap } else { 0.0 }
+    }
+
+    /// Relative standard error of the rate, 0 to 1, if it has not changed.
+    #[must_use]
+    pub fn rate_error(&self) -> f64 {
+        self.gaps.error()
     }
 
     /// Squared coefficient of variation of the time between arrivals: 1 is Poisson, 0 strictly periodic; 1 before there is
     /// anything to tell.
     #[must_use]
     pub fn scv(&self) -> f64 {
-        if self.weight < 2.0 || self.sum <= 0.0 {
-            return 1.0;
+        match self.gaps.mean_and_deviation() {
+            Some((mean, deviation)) if self.gaps.weight() >= 2.0 && mean > 0.0 => (deviation / mean).powi(2),
+            _ => 1.0,
         }
-        let mean = self.sum / self.weight;
-        (self.squares / self.weight / (mean * mean) - 1.0).max(0.0)
     }
 }

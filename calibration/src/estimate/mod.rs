@@ -5,33 +5,36 @@
 //!
 //! | type | what it learns |
 //! |---|---|
-//! | [`SessionEstimator`] | all of one session: the next four, and its time outside queue and device |
+//! | [`SessionEstimator`] | all of one session: the next five, and its time outside queue and device |
 //! | [`ServiceEstimator`], [`Drift`] | service time and reload overhead, and when they change at once |
+//! | [`BatchEstimator`] | what several requests take together |
 //! | [`ArrivalEstimator`] | rate and regularity of arrivals |
 //! | [`Observed`] | the last latencies |
 //! | [`Margin`] | how far the promised quantile is off |
 //! | [`SpeedUpEstimator`], [`Presence`] | of one device: how requests in service slow one another down, and how sure that is |
-//! | [`Trajectory`] | what each of them would have taken alone; a quick curve of its own, good where service hardly varies |
 
 mod arrivals;
+mod batch;
 mod drift;
 mod margin;
+mod moments;
 mod observed;
 mod presence;
 mod service;
 mod speed_up;
-mod together;
 
 use crate::profile::Profile;
 
+use moments::Moments;
+
 pub use arrivals::ArrivalEstimator;
+pub use batch::BatchEstimator;
 pub use drift::Drift;
 pub use margin::Margin;
 pub use observed::Observed;
 pub use presence::{Presence, Start, Stay, TOGETHER_MAX};
 pub use service::ServiceEstimator;
-pub use speed_up::Trajectory;
-pub use together::SpeedUpEstimator;
+pub use speed_up::SpeedUpEstimator;
 
 /// Samples by which the time outside queue and device is smoothed.
 const PATH_SAMPLES: f64 = 200.0;
@@ -58,12 +61,14 @@ pub struct Completed {
 /// All that is learned of one session.
 #[derive(Clone, Debug)]
 pub struct SessionEstimator {
+    /// Of sessions that batch, relative to what is expected of an inference of its size.
     service: ServiceEstimator,
+    batch: Option<BatchEstimator>,
     /// Mean of those that had the device to themselves, s, and how many there were.
     alone: (f64, f64),
     arrivals: ArrivalEstimator,
-    /// Mean of the time outside queue and device, s, and how many it rests on.
-    path: (f64, f64),
+    /// Time outside queue and device, s.
+    path: Moments,
     observed: Observed,
     margin: Option<Margin>,
     last: Option<f64>,
@@ -78,12 +83,29 @@ impl SessionEstimator {
         Self {
             alone: prior.map_or((0.0, 0.0), |(profile, weight)| (profile.service.mean(), weight)),
             service: ServiceEstimator::new(prior),
+            batch: None,
             arrivals: ArrivalEstimator::default(),
-            path: (0.0, 0.0),
+            path: Moments::default(),
             observed: Observed::default(),
             margin: quantile.map(Margin::new),
             last: None,
             rejected: 0,
+        }
+    }
+
+    /// The same for a session whose requests may run together.
+    #[must_use]
+    pub fn batching(prior: Option<(&Profile, f64)>, quantile: Option<f64>) -> Self {
+        let prior = prior.filter(|(profile, _)| profile.service.mean() > 0.0);
+        let relative = prior.map(|(profile, weight)| {
+            let service = profile.service.scaled(1.0 / profile.service.mean());
+            (Profile { service, ..profile.clone() }, weight)
+        });
+        let relative = relative.as_ref().map(|(profile, weight)| (profile, *weight));
+        Self {
+            service: ServiceEstimator::new(relative),
+            batch: Some(BatchEstimator::new(prior)),
+            ..Self::new(prior, quantile)
         }
     }
 
@@ -95,20 +117,38 @@ impl SessionEstimator {
     /// A request was answered; `predicted` is the quantile that was predicted then, s. Says if the service time has
     /// changed at once.
     pub fn completed(&mut self, now: f64, seen: Completed, predicted: Option<f64>) -> Option<Drift> {
+        self.completed_together(now, 1, seen, predicted)
+    }
+
+    /// The same of the first of `size` requests that ran together, whose times are those of the whole inference.
+    pub fn completed_together(
+        &mut self,
+        now: f64,
+        size: u32,
+        seen: Completed,
+        predicted: Option<f64>,
+    ) -> Option<Drift> {
         if now.is_finite() {
             self.last = Some(now);
         }
         let Completed { waited, occupied, work_alone, reload, sojourn, conforming } = seen;
         if [waited, occupied, sojourn].into_iter().all(is_time) {
-            self.path.1 = (self.path.1 + 1.0).min(PATH_SAMPLES);
-            self.path.0 += ((sojourn - waited - occupied).max(0.0) - self.path.0) / self.path.1;
+            let path = (sojourn - waited - occupied).max(0.0);
+            self.path.add(path.min(self.path.most()), PATH_SAMPLES);
         }
         if work_alone > 0.0 && (occupied - reload - work_alone).abs() <= ALONE * occupied {
             self.alone.1 = (self.alone.1 + 1.0).min(PATH_SAMPLES);
             self.alone.0 += (work_alone - self.alone.0) / self.alone.1;
         }
         self.answered(sojourn, conforming, predicted);
-        self.service.observe(work_alone, reload)
+        let Some(batch) = &mut self.batch else { return self.service.observe(work_alone, reload) };
+        batch.observe(size, work_alone);
+        let drift = self.service.observe(work_alone / batch.expected(size).unwrap_or(1.0), reload);
+        if let Some(Drift { factor }) = drift {
+            batch.changed(factor);
+            self.service.divide(factor);
+        }
+        drift
     }
 
     /// A request was answered whose time on the device tells nothing of its own.
@@ -130,9 +170,12 @@ impl SessionEstimator {
         self.service.reloaded(reload);
     }
 
-    /// Writes what was learned over a profile's service time, reload overhead and uncertainty.
+    /// Writes what was learned over a profile's service time, reload overhead, times of batches and uncertainty.
     pub fn apply(&self, profile: &mut Profile) {
         self.service.apply(profile);
+        if let Some(batch) = &self.batch {
+            batch.apply(profile);
+        }
     }
 
     /// Samples that the service time rests on, a prior's weight among them; those forgotten count no more.
@@ -153,22 +196,35 @@ impl SessionEstimator {
         self.arrivals.rate(now)
     }
 
+    /// Relative standard error of the rate, 0 to 1.
+    #[must_use]
+    pub fn rate_error(&self) -> f64 {
+        self.arrivals.rate_error()
+    }
+
     /// Squared coefficient of variation of the time between arrivals: 1 is Poisson.
     #[must_use]
     pub fn arrival_scv(&self) -> f64 {
         self.arrivals.scv()
     }
 
-    /// Mean time outside queue and device, s.
+    /// Mean time outside queue and device, s; 0 before the first.
     #[must_use]
     pub fn path_mean(&self) -> f64 {
-        self.path.0
+        self.path.mean().unwrap_or(0.0)
+    }
+
+    /// Relative standard error of that, 0 to 1.
+    #[must_use]
+    pub fn path_error(&self) -> f64 {
+        self.path.error()
     }
 
     /// Numbers that were passed over because they are no times.
     #[must_use]
     pub fn rejected(&self) -> u64 {
-        self.rejected + self.service.rejected() + self.arrivals.rejected()
+        let batch = self.batch.as_ref().map_or(0, BatchEstimator::rejected);
+        self.rejected + self.service.rejected() + batch + self.arrivals.rejected()
     }
 
     /// Latencies lately, of requests within the terms.

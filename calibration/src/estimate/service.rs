@@ -2,19 +2,15 @@
 
 use super::drift::{Cusum, Drift};
 use super::is_time;
+use super::moments::Moments;
 use crate::profile::{Profile, Reload};
 use crate::service::ServiceTime;
 use crate::units::{Scv, Seconds};
 
 /// Samples after which one weighs 1/e of a new one.
 const MEMORY: f64 = 500.0;
-/// A sample counts at most as the mean and so many standard deviations. An honest exponential or lognormal time of the
-/// same spread is beyond that less than three times in a thousand, which takes less than 1 % off its mean.
-const DEVIATIONS_MAX: f64 = 7.0;
-/// But as so many times the mean, where there is hardly any spread.
-const TIMES_MAX: f64 = 3.0;
-/// Beyond so many times that bound it is a fault, not a service time, and left out: an honest lognormal time of cv 1 is
-/// there twice in a hundred thousand, which takes less than 0.1 % off its mean.
+/// Beyond so many times what a sample counts at most ([`Moments::most`]) it is a fault, not a service time, and left out:
+/// an honest lognormal time of cv 1 is there twice in a hundred thousand, which takes less than 0.1 % off its mean.
 const FAULT_TIMES: f64 = 3.0;
 /// But if more than this part of the samples is beyond, they are what service is like.
 const FAULTS_MAX: f64 = 0.02;
@@ -28,16 +24,6 @@ const RECENT: usize = 64;
 const SCV_MIN: f64 = 1e-4;
 /// Samples with which an estimate without a prior is first cleared of faults.
 const START: usize = 8;
-/// Relative standard error of what was seen less than twice.
-const UNKNOWN: f64 = 0.3;
-
-/// Moments with exponential forgetting: Σw, Σw², and Σw·xᵏ.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Moments {
-    weight: f64,
-    weight_squared: f64,
-    sums: [f64; 3],
-}
 
 /// Learns what inferences of one session take on the device.
 #[derive(Clone, Debug)]
@@ -56,46 +42,6 @@ pub struct ServiceEstimator {
     rejected: u64,
 }
 
-impl Moments {
-    fn add(&mut self, value: f64, memory: f64) {
-        let kept = 1.0 - 1.0 / memory;
-        self.weight = self.weight * kept + 1.0;
-        self.weight_squared = self.weight_squared * kept * kept + 1.0;
-        for (power, sum) in self.sums.iter_mut().enumerate() {
-            *sum = *sum * kept + value.powi(power as i32 + 1);
-        }
-    }
-
-    fn prior(moments: [f64; 3], weight: f64) -> Self {
-        Self { weight, weight_squared: weight, sums: moments.map(|moment| moment * weight) }
-    }
-
-    /// Raw moments; none before the first sample.
-    fn raw(&self) -> Option<[f64; 3]> {
-        (self.weight > 0.0).then(|| self.sums.map(|sum| sum / self.weight))
-    }
-
-    fn mean_and_deviation(&self) -> Option<(f64, f64)> {
-        let [m1, m2, _] = self.raw()?;
-        Some((m1, (m2 - m1 * m1).max(0.0).sqrt()))
-    }
-
-    /// As many samples of equal weight as would be as sure.
-    fn effective(&self) -> f64 {
-        if self.weight_squared > 0.0 { self.weight * self.weight / self.weight_squared } else { 0.0 }
-    }
-
-    /// Relative standard error of the mean.
-    fn error(&self) -> f64 {
-        match self.mean_and_deviation() {
-            Some((mean, deviation)) if mean > 0.0 && self.effective() >= 2.0 => {
-                (deviation / mean / self.effective().sqrt()).min(1.0)
-            }
-            _ => UNKNOWN,
-        }
-    }
-}
-
 impl ServiceEstimator {
     /// Begins with a prior that weighs as much as some samples.
     #[must_use]
@@ -109,7 +55,7 @@ impl ServiceEstimator {
                 reload = Moments::prior([overhead, overhead.powi(2), overhead.powi(3)], weight);
             }
         }
-        let begun = moments.weight > 0.0;
+        let begun = moments.weight() > 0.0;
         Self {
             moments,
             reload,
@@ -143,7 +89,7 @@ impl ServiceEstimator {
             return None;
         };
         let samples = self.moments.effective();
-        let most = most(mean, deviation);
+        let most = self.moments.most();
         let faults = self.faults + (f64::from(service > FAULT_TIMES * most) - self.faults) / self.memory;
         if service <= FAULT_TIMES * most || faults > FAULTS_MAX {
             self.moments.add(service.min(most), self.memory);
@@ -162,9 +108,14 @@ impl ServiceEstimator {
         if !is_time(reload) {
             self.rejected += 1;
         } else if reload > 0.0 {
-            let most = self.reload.mean_and_deviation().map_or(reload, |(mean, sd)| most(mean, sd));
-            self.reload.add(reload.min(most), self.memory);
+            self.reload.add(reload.min(self.reload.most()), self.memory);
         }
+    }
+
+    /// Service times are counted in a unit `by` times as large from now on.
+    pub(super) fn divide(&mut self, by: f64) {
+        self.moments.divide(by);
+        self.recent.iter_mut().for_each(|sample| *sample /= by);
     }
 
     /// Forgets all but the samples since the change.
@@ -200,7 +151,7 @@ impl ServiceEstimator {
     /// Samples that the estimate rests on, a prior's weight among them; those forgotten count no more.
     #[must_use]
     pub fn samples(&self) -> u64 {
-        self.moments.weight.round() as u64
+        self.moments.weight().round() as u64
     }
 
     /// Numbers that were passed over: service times of 0, and what is no time at all.
@@ -212,7 +163,7 @@ impl ServiceEstimator {
     /// Mean service time, s; none before the first sample.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        self.moments.raw().map(|[mean, ..]| mean)
+        self.moments.mean()
     }
 
     /// Writes what was learned over a profile's service time, reload overhead and uncertainty.
@@ -221,17 +172,12 @@ impl ServiceEstimator {
             profile.service = of_moments(raw);
             profile.uncertainty.service = self.moments.error();
         }
-        if let Some([overhead, ..]) = self.reload.raw() {
+        if let Some(overhead) = self.reload.mean() {
             let group = profile.reload.and_then(|reload| reload.group);
             profile.reload = Some(Reload { overhead: Seconds::clamped(overhead), group });
             profile.uncertainty.reload = self.reload.error();
         }
     }
-}
-
-/// As how much a sample counts at most.
-fn most(mean: f64, deviation: f64) -> f64 {
-    (mean + DEVIATIONS_MAX * deviation).max(TIMES_MAX * mean)
 }
 
 /// The service time of these raw moments, or of the first two where the third fits none.

@@ -1,16 +1,21 @@
 //! What is learned of a session while it runs, and what is predicted of it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use edgemux_calibration::admission::Summary;
 use edgemux_calibration::estimate::{Completed, SessionEstimator};
-use edgemux_calibration::profile::{Memory, Profile};
+use edgemux_calibration::profile::{self, Memory, Profile};
 use edgemux_calibration::service::ServiceTime;
 use edgemux_calibration::units::Seconds;
 use edgemux_runtime_api::runtime;
 
+use crate::terms::{Batching, Terms};
+
 /// A prior weighs as much as this many samples: what is seen now soon outweighs it.
 const PRIOR_SAMPLES_MAX: f64 = 100.0;
+/// Time outside queue and device that is less than this part of the service time is not worth a stage of its own.
+const PATH_WORTH: f64 = 0.02;
 
 /// What is predicted of a session under the declared rates of everybody.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +40,9 @@ pub struct Live {
     demoted: bool,
     kept: Kept,
     drifts: Drifts,
+    batching: Option<Batching>,
+    /// The longest that requests should wait for others to run with, as the last look found it, s.
+    batch_delay: f64,
     refused: u64,
     best_effort: u64,
     /// Did parameters move at once, so that nobody should wait for the next look?
@@ -71,12 +79,13 @@ pub struct Policed {
 }
 
 impl Live {
-    /// Begins with what is known, and from how many samples; `promised` is an objective's quantile and latency in s.
-    pub fn new(prior: Option<(Profile, u64)>, promised: Option<(f64, f64)>) -> Self {
-        let weighed =
-            prior.as_ref().map(|(profile, samples)| (profile, (*samples as f64).min(PRIOR_SAMPLES_MAX)));
+    /// Begins with what is known, and from how many samples; `terms` are those that it is held to.
+    pub fn new(prior: Option<(Profile, u64)>, terms: &Terms) -> Self {
+        let objective = terms.guarantee().map(|(_, objective)| objective);
+        let promised =
+            objective.and_then(|objective| Some((objective.quantile?, objective.latency_ms / 1e3)));
         Self {
-            estimator: SessionEstimator::new(weighed, promised.map(|(quantile, _)| quantile)),
+            estimator: estimator(prior.as_ref(), promised, terms.batching.is_some()),
             warm: None,
             prior: prior.map(|(profile, _)| profile),
             promised,
@@ -85,6 +94,8 @@ impl Live {
             demoted: false,
             kept: Kept::default(),
             drifts: Drifts::default(),
+            batching: terms.batching,
+            batch_delay: 0.0,
             refused: 0,
             best_effort: 0,
             moved: false,
@@ -96,10 +107,11 @@ impl Live {
         self.estimator.arrived(now);
     }
 
-    /// A request was answered, at `now` in s.
-    pub fn completed(&mut self, now: f64, completed: Completed) {
+    /// A request was answered, at `now` in s, the first of `size` that ran together.
+    pub fn completed(&mut self, now: f64, size: u32, completed: Completed) {
         self.keep(completed.sojourn, completed.conforming);
-        if let Some(drift) = self.estimator.completed(now, completed, self.predicted()) {
+        let predicted = self.predicted();
+        if let Some(drift) = self.estimator.completed_together(now, size, completed, predicted) {
             self.drifts = Drifts { count: self.drifts.count + 1, last_factor: drift.factor, last_s: now };
             self.moved = true;
         }
@@ -137,7 +149,12 @@ impl Live {
             (None, None) if self.samples() == 0 => return None,
             (None, None) => Profile::new(ServiceTime::constant(Seconds::ZERO)),
         };
+        profile.batching = self.batching.and_then(|batching| together(&profile, batching));
         self.estimator.apply(&mut profile);
+        let path = self.estimator.path_mean();
+        if path > PATH_WORTH * profile.service.mean() {
+            profile.cpu_before = ServiceTime::constant(Seconds::clamped(path));
+        }
         profile.uncertainty.shortfall = self.margin() - 1.0;
         profile.memory = Memory {
             at_rest: memory.at_rest_bytes,
@@ -224,10 +241,49 @@ impl Live {
         self.best_effort += 1;
     }
 
+    /// The longest that requests wait for others to run with: as the terms say, else as the last look found.
+    pub fn batch_delay(&self) -> Duration {
+        let declared = self.batching.and_then(|batching| Some(batching.delay_max_ms? / 1e3));
+        Duration::from_secs_f64(declared.unwrap_or(self.batch_delay).clamp(0.0, 1e6))
+    }
+
+    /// Sets how long requests should wait for others, s. Returns whether that is worth telling the device.
+    pub fn allow_batch_delay(&mut self, delay: f64) -> bool {
+        let open = self.batching.is_some_and(|batching| batching.delay_max_ms.is_none());
+        let news = open && (delay - self.batch_delay).abs() > 0.1 * delay.max(self.batch_delay);
+        if news {
+            self.batch_delay = delay;
+        }
+        news
+    }
+
     /// Forgets what was learned.
     pub fn reset(&mut self) {
-        self.estimator = SessionEstimator::new(None, self.promised.map(|(quantile, _)| quantile));
+        self.estimator = estimator(None, self.promised, self.batching.is_some());
         self.prior = None;
         self.moved = true;
     }
+}
+
+fn estimator(
+    prior: Option<&(Profile, u64)>,
+    promised: Option<(f64, f64)>,
+    batches: bool,
+) -> SessionEstimator {
+    let weighed = prior.map(|(profile, samples)| (profile, (*samples as f64).min(PRIOR_SAMPLES_MAX)));
+    let quantile = promised.map(|(quantile, _)| quantile);
+    if batches {
+        SessionEstimator::batching(weighed, quantile)
+    } else {
+        SessionEstimator::new(weighed, quantile)
+    }
+}
+
+/// Before anything was learned of it, running together gains nothing.
+fn together(profile: &Profile, asked: Batching) -> Option<profile::Batching> {
+    let per_item = Seconds::clamped(profile.service.mean());
+    let known = profile.batching.map(|known| (known.fixed, known.per_item));
+    let (fixed, per_item) = known.unwrap_or((Seconds::ZERO, per_item));
+    let delay_max = Seconds::clamped(asked.delay_max_ms.unwrap_or(0.0) / 1e3);
+    Some(profile::Batching { size_max: NonZeroU32::new(asked.size_max)?, fixed, per_item, delay_max })
 }

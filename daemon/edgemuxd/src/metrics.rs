@@ -15,7 +15,7 @@ const COUNTERS: [Counter; 9] = [
     ("nv_inference_request_success", "Requests answered", |s| s.success.count),
     ("nv_inference_request_failure", "Requests not answered", |s| s.fail.count),
     ("nv_inference_count", "Inferences performed", |s| s.success.count),
-    ("nv_inference_exec_count", "Model executions performed", |s| s.success.count),
+    ("nv_inference_exec_count", "Model executions performed", |s| s.executions),
     ("nv_inference_request_duration_us", "Microseconds from arrival to answer", |s| s.success.ns / 1000),
     ("nv_inference_queue_duration_us", "Microseconds of waiting", |s| s.queue.ns / 1000),
     ("nv_inference_compute_input_duration_us", "Microseconds of input handling", |s| {
@@ -119,8 +119,8 @@ fn latencies(text: &mut String, sessions: &[Arc<Session>]) {
     let name = "edgemux_session_observed_latency_seconds";
     describe(text, name, "gauge", "Quantiles of the latency of the last requests within the terms");
     for session in sessions {
-        let live = session.live();
-        let observed = live.estimator().observed();
+        // Requests that are answered wait for the lock: nothing is sorted under it.
+        let observed = session.live().estimator().observed().clone();
         if observed.count() == 0 {
             continue;
         }

@@ -152,11 +152,8 @@ impl Session {
         runtime: RuntimeKind,
         prior: Option<(Profile, u64)>,
     ) -> Self {
-        let promised = terms.guarantee().and_then(|(_, objective)| {
-            objective.quantile.map(|quantile| (quantile, objective.latency_ms / 1e3))
-        });
         Self {
-            live: Mutex::new(Live::new(prior, promised)),
+            live: Mutex::new(Live::new(prior, &terms)),
             id,
             file,
             terms,

@@ -42,9 +42,9 @@ pub enum Excess {
 pub struct Batching {
     /// Most requests in one inference, 2 to 1024.
     pub size_max: u32,
-    /// The longest that a request waits for others while the device is free, milliseconds; 0 takes what is there.
-    #[serde(default)]
-    pub delay_max_ms: f64,
+    /// The longest that a request waits for others while the device is free, milliseconds; 0 takes what is there. Absent:
+    /// half of what the objective leaves room for.
+    pub delay_max_ms: Option<f64>,
 }
 
 /// A latency objective.
@@ -105,7 +105,13 @@ impl Terms {
                 return Err(TermsError::Range { key: "size-max", value: size, want: "2 to 1024 requests" });
             }
             // 0 is a delay too.
-            check("delay-max-ms", Some(delay_max_ms + 1e-9), 1e6, false, "0 to 1000000 milliseconds")?;
+            check(
+                "delay-max-ms",
+                delay_max_ms.map(|delay| delay + 1e-9),
+                1e6,
+                false,
+                "0 to 1000000 milliseconds",
+            )?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! What the multiplexer decides in: one arrival and one end of a request, among 32 sessions with 128 requests waiting.
+//! Allocations are counted.
 //!
 //! `cargo bench -p edgemux-multiplexer --bench decide`
 
@@ -6,7 +7,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use divan::Bencher;
+use divan::{AllocProfiler, Bencher};
 use edgemux_multiplexer::{
     Action, Event, Excess, Mode, Multiplexer, Policing, Priority, RequestId, SessionId, Settings,
 };
@@ -14,6 +15,9 @@ use edgemux_multiplexer::{
 const SESSIONS: SessionId = 32;
 const WAITING: usize = 128;
 const SERVICE: Duration = Duration::from_millis(1);
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -121,4 +125,12 @@ fn time_sliced_policed(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 200, sample_size = 1000)]
 fn concurrent_policed(bencher: Bencher<'_, '_>) {
     measure(bencher, Mode::Concurrent { width: number(8) }, policed(), None);
+}
+
+/// What is allocated in 10⁷ requests is given back: as much is held afterwards as before.
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn ten_million_policed(bencher: Bencher<'_, '_>) {
+    let mut device = Device::new(Mode::default(), policed(), None);
+    (0..10_000).for_each(|_| device.step());
+    bencher.bench_local(|| (0..10_000_000).for_each(|_| device.step()));
 }

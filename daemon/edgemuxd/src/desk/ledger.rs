@@ -238,6 +238,13 @@ impl Ledger {
         self.places.get(&id)
     }
 
+    /// Takes note of what the caller was told.
+    pub(crate) fn heard(&mut self, id: PlaceId, verdict: &Verdict) {
+        if let Some(held) = self.places.get_mut(&id) {
+            held.verdict = verdict.clone();
+        }
+    }
+
     /// Places on `device` that are not a session yet.
     pub(crate) fn on<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a Held> + 'a {
         self.places.values().filter(move |held| held.device == device && held.session().is_none())

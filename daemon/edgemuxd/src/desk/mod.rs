@@ -12,7 +12,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use edgemux_calibration::admission::{AdmissionError, Policy, decide, review};
+use edgemux_calibration::admission::{self, Policy, look_further, review};
 use edgemux_calibration::predict::{Effort, Prediction, Predictor, Simulation};
 use edgemux_calibration::system::System;
 
@@ -29,6 +29,8 @@ pub struct Desk {
     policy: Policy,
     /// Held from before a decision until its place is held.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Held while it is looked for what could be had instead.
+    search: tokio::sync::Mutex<()>,
     ledger: Mutex<Ledger>,
     counts: Mutex<Counts>,
     /// What models cost.
@@ -64,6 +66,7 @@ impl Desk {
         Self {
             policy,
             turn: tokio::sync::Mutex::default(),
+            search: tokio::sync::Mutex::default(),
             ledger: Mutex::default(),
             counts: Mutex::default(),
             profiles,
@@ -91,20 +94,40 @@ impl Desk {
     }
 
     /// The verdict over all candidates: the one that admits with most slack, else the refusal that came nearest, with the
-    /// reasons of devices that are `closed`.
-    pub(crate) async fn weigh(&self, candidates: Vec<Candidate>, closed: Vec<Reason>) -> Verdict {
+    /// reasons of devices that are `closed`. What else could be had is left to [`Self::look_further`].
+    pub(crate) async fn weigh(&self, candidates: Vec<Candidate>, closed: Vec<Reason>) -> Weighed {
         let policy = self.policy.clone();
         let weighed = tokio::task::spawn_blocking(move || {
             let mut predictor = Predictor::new(Effort::Formula);
-            let verdicts = candidates.into_iter().map(|candidate| candidate.weigh(&mut predictor, &policy));
-            verdicts.reduce(Verdict::better)
+            let weighed = candidates.into_iter().map(|candidate| candidate.weigh(&mut predictor, &policy));
+            weighed.reduce(Weighed::better)
         });
         let refused = Verdict { slack: f64::NEG_INFINITY, ..Verdict::refused("", closed) };
         match weighed.await {
-            Ok(Some(verdict)) => verdict.better(refused),
-            Ok(None) => refused,
-            Err(error) => Verdict::refused("", vec![Reason::plain(Why::Undecided, "", error.to_string())]),
+            Ok(Some(weighed)) => weighed.better(refused.into()),
+            Ok(None) => refused.into(),
+            Err(error) => {
+                let reason = Reason::plain(Why::Undecided, "", error.to_string());
+                Verdict::refused("", vec![reason]).into()
+            }
         }
+    }
+
+    /// Adds the largest rate that would be admitted, and what else could be had. Of refusals this is most of the work, so
+    /// nobody else's decision waits for it, and only one such search runs at a time.
+    pub(crate) async fn look_further(&self, weighed: Weighed) -> Verdict {
+        let Weighed { mut verdict, further } = weighed;
+        let Some(Further { joined, policy, decided }) = further else { return verdict };
+        let _search = self.search.lock().await;
+        let searched = tokio::task::spawn_blocking(move || {
+            look_further(&mut Predictor::new(Effort::Formula), &joined, &policy, decided)
+        });
+        // A search that breaks down leaves a verdict as good as it was.
+        if let Ok(decided) = searched.await {
+            verdict.largest_rate_hz = decided.largest_rate.map(|rate| rate.get());
+            verdict.alternatives = decided.alternatives;
+        }
+        verdict
     }
 
     /// A second look at a device as it is: the prediction for everybody, and whose objectives no longer hold.
@@ -138,11 +161,38 @@ pub(crate) struct Look {
     pub(crate) shown: Option<Prediction>,
 }
 
+/// A decision, and what it takes to look further.
+#[derive(Debug)]
+pub(crate) struct Weighed {
+    pub(crate) verdict: Verdict,
+    further: Option<Further>,
+}
+
+#[derive(Debug)]
+struct Further {
+    joined: System,
+    policy: Policy,
+    decided: admission::Verdict,
+}
+
+impl From<Verdict> for Weighed {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, further: None }
+    }
+}
+
+impl Weighed {
+    fn better(self, other: Self) -> Self {
+        let (best, rest) = if other.verdict.beats(&self.verdict) { (other, self) } else { (self, other) };
+        Self { verdict: best.verdict.with_reasons_of(rest.verdict), further: best.further }
+    }
+}
+
 impl Candidate {
-    fn weigh(mut self, predictor: &mut Predictor, policy: &Policy) -> Verdict {
+    fn weigh(mut self, predictor: &mut Predictor, policy: &Policy) -> Weighed {
         let place = &self.place;
         let problem = |why, problem: String| {
-            Verdict::refused(&place.name, vec![Reason::plain(why, &place.name, problem)])
+            Verdict::refused(&place.name, vec![Reason::plain(why, &place.name, problem)]).into()
         };
         let guaranteed = self.newcomer.is_guaranteed();
         let before = match place.system(&self.tenants) {
@@ -151,21 +201,22 @@ impl Candidate {
             Err(error) => return problem(Why::Undecided, error.to_string()),
         };
         self.tenants.push(self.newcomer);
-        let mut joined = match place.system(&self.tenants) {
+        let joined = match place.system(&self.tenants) {
             Ok(joined) => joined,
             Err(error) => return problem(Why::Undecided, error.to_string()),
         };
+        if guaranteed && self.tenants.last().is_some_and(|newcomer| newcomer.profile.is_none()) {
+            return problem(Why::NoProfile, "the model's cost is not known".to_owned());
+        }
+        if joined.sessions.is_empty() {
+            return Verdict::unguaranteed(place, joined.device.mode, &self.tenants).into();
+        }
         let policy = Policy { modes: place.modes(), ..policy.clone() };
-        let decided: Result<_, AdmissionError> = match (guaranteed, joined.sessions.is_empty()) {
-            (true, _) => match joined.sessions.pop() {
-                Some(newcomer) => decide(predictor, &joined, before.as_ref(), &newcomer, &policy),
-                None => return problem(Why::NoProfile, "the model's cost is not known".to_owned()),
+        match review(predictor, &joined, before.as_ref(), &policy) {
+            Ok(decided) => Weighed {
+                verdict: Verdict::new(place, &self.tenants, &decided),
+                further: guaranteed.then_some(Further { joined, policy, decided }),
             },
-            (false, true) => return Verdict::unguaranteed(place, joined.device.mode, &self.tenants),
-            (false, false) => review(predictor, &joined, before.as_ref(), &policy),
-        };
-        match decided {
-            Ok(decided) => Verdict::new(place, &self.tenants, &decided),
             Err(error) => problem(Why::Undecided, error.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use edgemux_calibration::profile::Profile;
+use edgemux_calibration::profile::{self, Profile};
 use edgemux_calibration::system::{
     Background, Device, DeviceKind, Host, Mode, Session, Slicing, SpeedUp, System,
 };
@@ -12,7 +12,7 @@ use edgemux_multiplexer as multiplexer;
 use edgemux_runtime_api::runtime;
 
 use crate::config::{Multiplexing, Sharing};
-use crate::terms::{Excess, Terms};
+use crate::terms::{Batching, Excess, Terms};
 
 /// On-chip memory of an edgeTPU, bytes. Coral's page on the compiler, <https://coral.ai/docs/edgetpu/compiler/>, tells of
 /// about 8 MiB.
@@ -74,7 +74,9 @@ impl Tenant {
             objective: Some(objective),
             priority: Priority(self.terms.priority),
         };
-        Ok(Some(Session { name: self.name.clone(), profile: profile.clone(), terms }))
+        let mut profile = profile.clone();
+        profile.batching = self.terms.batching.map(|asked| together(&profile, asked));
+        Ok(Some(Session { name: self.name.clone(), profile, terms }))
     }
 }
 
@@ -118,6 +120,20 @@ impl Place {
         device.background = hold.map(|hold| Background { hold: Seconds::clamped(hold) });
         let cores = std::thread::available_parallelism().ok().and_then(|cores| cores.try_into().ok());
         Ok(System { device, host: Host::idle(cores.unwrap_or(NonZeroU32::MIN)), sessions })
+    }
+}
+
+/// What several requests take together: as was learned, else no less than one after the other.
+fn together(profile: &Profile, asked: Batching) -> profile::Batching {
+    let alone = Seconds::clamped(profile.service.mean());
+    let (fixed, per_item) =
+        profile.batching.map_or((Seconds::ZERO, alone), |known| (known.fixed, known.per_item));
+    profile::Batching {
+        size_max: NonZeroU32::new(asked.size_max).unwrap_or(NonZeroU32::MIN),
+        fixed,
+        per_item,
+        // What is left of an objective is divided up once the latency without waiting is known.
+        delay_max: Seconds::clamped(asked.delay_max_ms.unwrap_or(0.0) / 1e3),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct TenantView {
     pub holds: bool,
     /// The objective's statistic with the margin that has to fit, s.
     pub with_margin: Option<f64>,
+    /// The longest that its requests should wait for others to run with, s.
+    pub batch_delay: Option<f64>,
 }
 
 /// Kinds of reason for a refusal.
@@ -165,6 +167,7 @@ impl Verdict {
                 after: outlook.after,
                 holds: outlook.holds,
                 with_margin: outlook.with_margin,
+                batch_delay: outlook.batch_delay().map(|delay| delay.get()),
             }
         });
         let beside = tenants.iter().filter(|tenant| !tenant.is_guaranteed());
@@ -230,14 +233,17 @@ impl Verdict {
         }
     }
 
-    /// The better of two: one that admits, then the one that leaves more slack. The reasons of both refusals are kept.
-    pub(super) fn better(self, other: Self) -> Self {
-        let wins = (other.admitted, other.slack) > (self.admitted, self.slack);
-        let (mut best, rest) = if wins { (other, self) } else { (self, other) };
-        if !best.admitted {
-            best.reasons.extend(rest.reasons);
+    /// Is it better than another: does it admit, or leave more slack?
+    pub(super) fn beats(&self, other: &Self) -> bool {
+        (self.admitted, self.slack) > (other.admitted, other.slack)
+    }
+
+    /// A refusal says why every device refuses.
+    pub(super) fn with_reasons_of(mut self, other: Self) -> Self {
+        if !self.admitted {
+            self.reasons.extend(other.reasons);
         }
-        best
+        self
     }
 
     /// The reasons in one line.
@@ -267,14 +273,14 @@ pub(super) mod tests {
         let reason = |device: &str| Reason::plain(Why::Memory, device, format!("{device} is full"));
         let near = Verdict { slack: -0.1, ..Verdict::refused("near", vec![reason("near")]) };
         let far = Verdict { slack: -0.9, ..Verdict::refused("far", vec![reason("far")]) };
-        let both = far.clone().better(near);
+        assert!(near.beats(&far) && !far.beats(&near));
+        let both = near.with_reasons_of(far);
         assert_eq!(
             (both.device.as_str(), both.why_not().as_str()),
             ("near", "near: near is full; far: far is full")
         );
-        let better = both.better(Verdict { slack: -5.0, ..admitted() });
-        assert!(better.admitted && better.reasons.is_empty());
-        let roomy = Verdict { slack: 0.5, device: "roomy".into(), ..admitted() };
-        assert_eq!(better.better(roomy).device, "roomy");
+        let tight = Verdict { slack: -5.0, ..admitted() };
+        assert!(tight.beats(&both) && tight.clone().with_reasons_of(both).reasons.is_empty());
+        assert!(Verdict { slack: 0.5, ..admitted() }.beats(&tight));
     }
 }

@@ -1,9 +1,12 @@
 //! A device: the multiplexer that decides, the requests it decides about, and the workers that run them.
 //!
 //! One lock guards both, and it is held for the decision only: what is to be done is done after it is given back. The
-//! task that causes a decision also carries it out, so that a request passes through no actor on its way.
+//! task that causes a decision also carries it out, so that a request passes through no actor on its way. Of the two locks
+//! that are ever held together, the device's is taken before a session's.
 
 mod batch;
+mod inner;
+mod outcome;
 mod request;
 mod supervisor;
 mod timer;
@@ -15,19 +18,18 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use edgemux_calibration::estimate::{Completed, Presence, SpeedUpEstimator, Stay};
+use edgemux_calibration::estimate::{Presence, SpeedUpEstimator};
 use edgemux_calibration::system::SpeedUp;
-use edgemux_multiplexer::{
-    Action, Event, Mode, Multiplexer, Policing, Priority, Refusal, RequestId, SessionId, Settings, WorkerId,
-};
-use edgemux_runtime_api::client::{InputTensor, Job, LaneError, OutputTarget, OutputTensor, Worker};
+use edgemux_multiplexer::{Event, Mode, Multiplexer, Policing, Priority, RequestId, SessionId, Settings};
+use edgemux_runtime_api::client::{InputTensor, Job, LaneError, OutputTarget, Worker};
 use edgemux_runtime_api::error::RunError;
-use edgemux_runtime_api::runtime::{DeviceKind, Timing};
+use edgemux_runtime_api::runtime::DeviceKind;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::batch::is_batchable;
+use self::inner::{Effect, Inner, worker_id};
 pub use self::request::{Answer, Failure, Response, Ticket};
-use self::request::{Beside, Pending, Responder};
+use self::request::{Beside, Pending};
 pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
 use crate::config::{self, Multiplexing, Sharing};
@@ -56,40 +58,11 @@ pub struct Device {
     supervisors: BTreeMap<&'static str, mpsc::Sender<supervisor::Command>>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    multiplexer: Multiplexer,
-    requests: HashMap<RequestId, Pending>,
-    last_request: RequestId,
-    workers: HashMap<&'static str, Arc<Worker>>,
-    status: BTreeMap<&'static str, WorkerStatus>,
-    drains: HashMap<SessionId, oneshot::Sender<()>>,
-    utilisation: Utilisation,
-    /// Who was in service with how many, for how long.
-    presence: Presence,
-    /// How requests in service slow one another down.
-    speed_up: SpeedUpEstimator,
-    multiplexing: Multiplexing,
-    sharing: Sharing,
-    predicted_utilisation: f64,
-    /// Why nothing is to reach the device, if so.
-    fenced: Option<String>,
-    /// Scratch, kept for its capacity.
-    actions: Vec<Action>,
-    /// The requests of the batch that is being put together.
-    batch: Vec<RequestId>,
-}
-
-/// What a decision asks of the world outside the lock.
-enum Effect {
-    Start(RequestId, Arc<Worker>, usize, Job),
-    Answer(Responder, Answer),
-    Drained(oneshot::Sender<()>),
-}
-
 /// A request as it is handed in.
 #[derive(Debug)]
 pub struct Submission {
+    /// When the daemon had it.
+    pub received: Instant,
     /// In the signature's order.
     pub inputs: Vec<InputTensor>,
     /// In the signature's order; empty means every output, inline.
@@ -250,6 +223,7 @@ impl Device {
             session: Arc::clone(session),
             job: Some(job),
             responder: Some(responder),
+            received: submission.received,
             arrived,
             started: None,
             start: None,
@@ -283,108 +257,6 @@ impl Device {
             pending.count_failure();
         }
         self.decide(inner, Instant::now(), Event::Cancelled(request));
-    }
-
-    /// A worker has a response; the device is free again if it is the last.
-    fn responded(&self, request: RequestId, outputs: Vec<OutputTensor>, last: bool, timing: Timing) {
-        let now = Instant::now();
-        let mut inner = self.lock();
-        if !last {
-            if let Some(pending) = inner.requests.get_mut(&request) {
-                pending.respond(Response { outputs, last });
-            }
-            return;
-        }
-        let Some(pending) = inner.requests.remove(&request) else { return };
-        let started = pending.started.unwrap_or(pending.arrived);
-        let stay = inner.leave(&pending, now, self.seconds(now));
-        let alone = stay.map_or(0.0, |stay| inner.speed_up.work(&stay.occupied));
-        let beside = inner.take_beside(&pending);
-        let usual = self.learn(&pending, started, now, alone, timing);
-        if let Some(stay) = stay.filter(|_| self.lanes > 1) {
-            inner.speed_up.observe(stay.beside, &stay.occupied, usual);
-        }
-        // What a request that runs beside others takes says nothing about what it keeps the device from them.
-        let service = Duration::from_nanos(timing.input_ns + timing.infer_ns + timing.output_ns);
-        let service = service.min(Duration::from_secs_f64(alone.max(0.0)));
-        let finished =
-            inner.is_whole(&pending).then_some(Event::Finished { request, service: Some(service) });
-        if let Some(event) = finished {
-            self.decide(inner, now, event);
-        } else {
-            inner.enter(now, self.seconds(now));
-            drop(inner);
-        }
-        if beside.is_empty() {
-            if let Some(responder) = pending.responder {
-                responder.send(Ok(Response { outputs, last }));
-            }
-            return;
-        }
-        self.answer_batch(pending, beside, &outputs, now, timing);
-    }
-
-    /// Gives each of those that ran together its part.
-    fn answer_batch(
-        &self,
-        leader: Pending,
-        members: Vec<(Pending, i64)>,
-        outputs: &[OutputTensor],
-        now: Instant,
-        timing: Timing,
-    ) {
-        let rows = match &leader.beside {
-            Beside::Leads(members) => members.iter().map(|&(_, rows)| rows).collect::<Vec<_>>(),
-            Beside::Nobody | Beside::Follows(_) | Beside::Before(_) => Vec::new(),
-        };
-        let parts = batch::split(outputs, &rows);
-        let started = leader.started.unwrap_or(leader.arrived);
-        for (member, _) in &members {
-            if member.purpose == Purpose::Client {
-                let (waited, took) = (started - member.arrived, now - member.arrived);
-                member.session.statistics().succeeded(waited, took, timing);
-                member.session.live().answered(took.as_secs_f64(), member.conforming);
-            }
-        }
-        let all = std::iter::once(leader).chain(members.into_iter().map(|(member, _)| member));
-        match parts {
-            Some(parts) => {
-                for (pending, outputs) in all.zip(parts) {
-                    if let Some(responder) = pending.responder {
-                        responder.send(Ok(Response { outputs, last: true }));
-                    }
-                }
-            }
-            None => {
-                let message =
-                    "the model does not give a row for each row of a batch: load it without batching";
-                for responder in all.filter_map(|pending| pending.responder) {
-                    responder.send(Err(Failure::Run(RunError::Failed(message.to_owned()))));
-                }
-            }
-        }
-    }
-
-    /// A request in service has come to nothing.
-    fn failed(&self, request: RequestId, failure: Failure) {
-        let now = Instant::now();
-        let mut inner = self.lock();
-        let Some(pending) = inner.requests.remove(&request) else { return };
-        inner.leave(&pending, now, self.seconds(now));
-        let members = inner.take_beside(&pending);
-        let finished = inner.is_whole(&pending);
-        let all = std::iter::once(pending).chain(members.into_iter().map(|(member, _)| member));
-        let all: Vec<_> = all.collect();
-        all.iter().for_each(Pending::count_failure);
-        if finished {
-            self.decide(inner, now, Event::Finished { request, service: None });
-        } else {
-            inner.enter(now, self.seconds(now));
-            drop(inner);
-        }
-        for responder in all.into_iter().filter_map(|pending| pending.responder) {
-            responder.send(Err(failure.clone()));
-        }
     }
 
     /// Sets what runs the sessions of `runtime`: from now on they can be resumed.
@@ -464,7 +336,7 @@ impl Device {
             batching: terms.batching.filter(|_| session.is_batchable()).map(|batching| {
                 edgemux_multiplexer::Batching {
                     size_max: NonZeroU32::new(batching.size_max).unwrap_or(NonZeroU32::MIN),
-                    delay_max: Duration::from_secs_f64(batching.delay_max_ms / 1e3),
+                    delay_max: live.batch_delay(),
                 }
             }),
             expected: live.expected(),
@@ -538,33 +410,6 @@ impl Device {
         at.saturating_duration_since(self.origin).as_secs_f64()
     }
 
-    /// Takes note of a request's times. Returns what its session's requests take alone, on average, s.
-    fn learn(&self, pending: &Pending, started: Instant, now: Instant, alone: f64, timing: Timing) -> f64 {
-        let reload = Duration::from_nanos(timing.reload_ns).as_secs_f64();
-        let (waited, took) = (started - pending.arrived, now - pending.arrived);
-        let mut live = pending.session.live();
-        match pending.purpose {
-            Purpose::Client => pending.session.statistics().succeeded(waited, took, timing),
-            Purpose::Trial => {}
-            Purpose::WarmUp => {
-                live.warmed_up(alone - reload, reload);
-                return 0.0;
-            }
-        }
-        live.completed(
-            self.seconds(now),
-            Completed {
-                waited: waited.as_secs_f64(),
-                occupied: (now - started).as_secs_f64(),
-                work_alone: (alone - reload).max(0.0),
-                reload,
-                sojourn: took.as_secs_f64(),
-                conforming: pending.conforming,
-            },
-        );
-        live.estimator().alone()
-    }
-
     /// Refuses everything that waits for `session` and starts its queue anew, suspended.
     fn flush(&self, session: &Session) {
         self.handle(Event::Removed(session.id));
@@ -610,9 +455,10 @@ impl Device {
     fn decide(&self, mut inner: MutexGuard<'_, Inner>, now: Instant, event: Event) {
         let mut actions = std::mem::take(&mut inner.actions);
         inner.multiplexer.handle(now.saturating_duration_since(self.origin), event, &mut actions);
-        inner.enter(now, self.seconds(now));
         let mut effects = Vec::with_capacity(actions.len());
         actions.drain(..).for_each(|action| inner.effect(action, &mut effects));
+        // Only now is it known who runs as a part of another's inference.
+        inner.enter(now, self.seconds(now));
         inner.actions = actions;
         let wake_at = inner.multiplexer.wake_at();
         if *self.wake.borrow() != wake_at {
@@ -653,149 +499,5 @@ impl Device {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that is done under this lock leaves the tables half changed when it panics.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A worker as the multiplexer knows it: a device has at most one per runtime.
-fn worker_id(runtime: RuntimeKind) -> WorkerId {
-    runtime as WorkerId
-}
-
-impl Inner {
-    fn with_worker(&self, runtime: RuntimeKind) -> impl Iterator<Item = (RequestId, &Pending)> {
-        self.requests
-            .iter()
-            .filter(move |(_, pending)| pending.is_with_worker() && pending.session.runtime == runtime)
-            .map(|(&request, pending)| (request, pending))
-    }
-
-    fn effect(&mut self, action: Action, effects: &mut Vec<Effect>) {
-        match action {
-            Action::Dispatch { request, lane, more } => {
-                self.batch.push(request);
-                if !more {
-                    self.start(lane, effects);
-                }
-            }
-            Action::Demoted(request) => {
-                if let Some(pending) = self.requests.get_mut(&request) {
-                    pending.conforming = false;
-                    pending.session.live().demoted_one();
-                }
-            }
-            Action::Refuse(request, refusal) => {
-                if let (Refusal::Excess { .. }, Some(pending)) = (refusal, self.requests.get(&request)) {
-                    pending.session.live().refused_one();
-                }
-                effects.extend(self.turn_away(request, Failure::Refused(refusal)));
-            }
-            Action::Expire(request) => effects.extend(self.turn_away(request, Failure::Expired)),
-            Action::Drained(session) => effects.extend(self.drains.remove(&session).map(Effect::Drained)),
-        }
-    }
-
-    /// Starts the requests in `batch`: together if they fit together, else one after the other.
-    fn start(&mut self, lane: usize, effects: &mut Vec<Effect>) {
-        let batch = std::mem::take(&mut self.batch);
-        let mut jobs = Vec::with_capacity(batch.len());
-        let mut worker = None;
-        for request in &batch {
-            let Some(pending) = self.requests.get_mut(request) else { continue };
-            let Some(job) = pending.job.take() else { continue };
-            pending.lane = lane;
-            // Without a worker the session would be suspended: one that just died is about to be noticed, and its
-            // death answers this request.
-            worker = self.workers.get(pending.session.runtime.name()).cloned();
-            jobs.push(job);
-        }
-        self.batch = batch;
-        self.batch.clear();
-        let Some(worker) = worker else { return };
-        let together = if jobs.len() > 1 { batch::combine(&jobs) } else { None };
-        match together {
-            Some((job, rows)) => {
-                let members: Vec<_> = jobs.iter().map(|job| job.request).zip(rows).collect();
-                for &(member, _) in &members[1..] {
-                    if let Some(pending) = self.requests.get_mut(&member) {
-                        pending.beside = Beside::Follows(job.request);
-                        pending.has_turn = false;
-                    }
-                }
-                if let Some(leader) = self.requests.get_mut(&job.request) {
-                    leader.beside = Beside::Leads(members);
-                }
-                effects.push(Effect::Start(job.request, worker, lane, job));
-            }
-            None => {
-                for (job, next) in jobs.iter().zip(jobs.iter().skip(1)) {
-                    if let Some(pending) = self.requests.get_mut(&job.request) {
-                        pending.beside = Beside::Before(next.request);
-                    }
-                    if let Some(pending) = self.requests.get_mut(&next.request) {
-                        pending.has_turn = false;
-                    }
-                }
-                let starts =
-                    jobs.into_iter().map(|job| Effect::Start(job.request, Arc::clone(&worker), lane, job));
-                effects.extend(starts);
-            }
-        }
-    }
-
-    /// Takes out those that ran in the same inference as `leader`, but for itself.
-    fn take_beside(&mut self, leader: &Pending) -> Vec<(Pending, i64)> {
-        match &leader.beside {
-            Beside::Leads(members) => members
-                .iter()
-                .skip(1)
-                .filter_map(|&(member, rows)| Some((self.requests.remove(&member)?, rows)))
-                .collect(),
-            Beside::Nobody | Beside::Follows(_) | Beside::Before(_) => Vec::new(),
-        }
-    }
-
-    /// Is the batch that a request was part of at its end with it? If not, the next of it has its turn.
-    fn is_whole(&mut self, pending: &Pending) -> bool {
-        match pending.beside {
-            Beside::Nobody | Beside::Leads(_) => true,
-            Beside::Follows(leader) => !self.requests.contains_key(&leader),
-            Beside::Before(next) => match self.requests.get_mut(&next) {
-                Some(next) => {
-                    next.has_turn = true;
-                    false
-                }
-                None => true,
-            },
-        }
-    }
-
-    /// Takes note of those that have the device from now on: one that was handed over ahead of time has it when the one
-    /// before it ends.
-    fn enter(&mut self, now: Instant, seconds: f64) {
-        for request in self.multiplexer.on_device() {
-            if let Some(pending) = self.requests.get_mut(&request)
-                && pending.started.is_none()
-                && pending.has_turn
-            {
-                pending.started = Some(now);
-                pending.start = Some(self.presence.started(seconds));
-            }
-        }
-    }
-
-    /// A request has left the device, if it ever had it. Returns how long it was there with how many.
-    fn leave(&mut self, pending: &Pending, now: Instant, seconds: f64) -> Option<Stay> {
-        let (started, start) = (pending.started?, pending.start.as_ref()?);
-        let busy = now.saturating_duration_since(started);
-        // Of several in service each counts for its share.
-        let share = self.presence.in_service().max(1) as u32;
-        self.utilisation.busy(busy / share);
-        Some(self.presence.finished(seconds, start))
-    }
-
-    fn turn_away(&mut self, request: RequestId, failure: Failure) -> Option<Effect> {
-        let pending = self.requests.remove(&request)?;
-        pending.count_failure();
-        pending.responder.map(|responder| Effect::Answer(responder, Err(failure)))
     }
 }

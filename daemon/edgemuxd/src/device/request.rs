@@ -98,6 +98,9 @@ pub(super) struct Pending {
     pub(super) job: Option<Job>,
     /// None once nobody waits for it.
     pub(super) responder: Option<Responder>,
+    /// When the daemon had it.
+    pub(super) received: Instant,
+    /// When it came to the device.
     pub(super) arrived: Instant,
     /// When it had the device.
     pub(super) started: Option<Instant>,

@@ -1,6 +1,7 @@
 //! The requests that a session runs on zeros before it is ready, so that no client pays for first-time work.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use edgemux_runtime_api::client::{Contents, InputTensor};
@@ -28,6 +29,7 @@ pub(super) async fn warm_up(
     };
     for _ in 0..count {
         let submission = Submission {
+            received: Instant::now(),
             inputs: inputs.clone(),
             outputs: Vec::new(),
             priority: 1,

@@ -227,7 +227,10 @@ mod tests {
             |t: &mut wire::Terms| {
                 t.objective.as_mut().unwrap().statistic = Some(wire::objective::Statistic::Quantile(1.0));
             },
-            |t: &mut wire::Terms| t.batching = Some(wire::Batching { size_max: 1, delay_max_ms: 0.0 }),
+            |t: &mut wire::Terms| {
+                t.batching = Some(wire::Batching { size_max: 8, delay_max_ms: Some(f64::NAN) });
+            },
+            |t: &mut wire::Terms| t.batching = Some(wire::Batching { size_max: 1, delay_max_ms: None }),
         ] {
             let mut terms = asked();
             change(&mut terms);

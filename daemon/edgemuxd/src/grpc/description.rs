@@ -82,7 +82,7 @@ pub(super) fn statistics(session: &Session) -> ModelStatistics {
         version: session.file.version.to_string(),
         last_inference: statistics.last_inference_ms,
         inference_count: statistics.success.count,
-        execution_count: statistics.success.count,
+        execution_count: statistics.executions,
         inference_stats: Some(InferStatistics {
             success: stage(statistics.success),
             fail: stage(statistics.fail),

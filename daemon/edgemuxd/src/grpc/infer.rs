@@ -87,6 +87,7 @@ fn submit(
         .device(&session.device)
         .ok_or_else(|| Status::internal(format!("device '{}' of model '{model}' is gone", session.device)))?;
     let submission = Submission {
+        received: arrived,
         inputs,
         outputs,
         priority: asked.priority,

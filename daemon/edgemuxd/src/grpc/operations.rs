@@ -47,13 +47,16 @@ impl Operations {
     pub(super) fn session(&self, session: &Session) -> wire::Session {
         let state = session.state();
         let now = self.node.device(&session.device).map_or(0.0, |device| device.seconds(Instant::now()));
-        let live = session.live();
-        let (kept, policed) = (live.kept(), live.policed());
-        let estimator = live.estimator();
-        let (forecast, observed) = (live.forecast(), estimator.observed());
-        let statistics = session.statistics().clone();
         let (queued, in_service) =
             self.node.device(&session.device).map_or((0, 0), |device| device.load_of(session.id));
+        // Requests that are answered wait for this lock: nothing is computed under it.
+        let live = session.live();
+        let (kept, policed, forecast) = (live.kept(), live.policed(), live.forecast());
+        let (margin, at_risk) = (live.margin(), live.at_risk().map(str::to_owned));
+        let (observed, rate) = (live.estimator().observed().clone(), live.estimator().rate(now));
+        let coverage = live.estimator().margin().map_or(0.0, |margin| margin.coverage());
+        drop(live);
+        let statistics = session.statistics().clone();
         wire::Session {
             id: session.name(),
             model: session.file.model.clone(),
@@ -87,14 +90,14 @@ impl Operations {
                 p99_ms: observed.quantile(0.99) * 1e3,
             }),
             observed_samples: observed.count(),
-            observed_rate_hz: estimator.rate(now),
+            observed_rate_hz: rate,
             objective_kept: if kept.all == 0 { 0.0 } else { kept.kept as f64 / kept.all as f64 },
-            coverage: estimator.margin().map_or(0.0, |margin| margin.coverage()),
-            margin: live.margin(),
+            coverage,
+            margin,
             excess_refused: policed.refused,
             excess_best_effort: policed.best_effort,
-            slo_at_risk: live.at_risk().is_some(),
-            at_risk_reason: live.at_risk().unwrap_or_default().to_owned(),
+            slo_at_risk: at_risk.is_some(),
+            at_risk_reason: at_risk.unwrap_or_default(),
         }
     }
 

@@ -10,7 +10,7 @@ use edgemux_runtime_api::runtime::DeviceKind;
 use super::{LoadError, Node};
 use crate::desk::reservation_name;
 use crate::desk::{
-    Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Why,
+    Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Weighed, Why,
 };
 use crate::device::Device;
 use crate::repository::{ModelFile, RepositoryError};
@@ -125,6 +125,23 @@ impl Node {
         ask: &Ask,
         hold: Hold<'_>,
     ) -> Result<(Verdict, Option<PlaceId>), LoadError> {
+        let (weighed, place) = self.weigh(ask, hold).await?;
+        // Who loads by Triton's way hears nothing of an admission but that.
+        let mut verdict = match (hold, place) {
+            (Hold::Load, Some(_)) => weighed.verdict,
+            _ => self.desk.look_further(weighed).await,
+        };
+        if let Some(place) = place {
+            // Who asks again hears the same.
+            self.desk.ledger().heard(place, &verdict);
+        }
+        // Of reasons that several devices share, one is enough.
+        let mut said = BTreeSet::new();
+        verdict.reasons.retain(|reason| said.insert((reason.device.clone(), reason.message.clone())));
+        Ok((verdict, place))
+    }
+
+    async fn weigh(&self, ask: &Ask, hold: Hold<'_>) -> Result<(Weighed, Option<PlaceId>), LoadError> {
         let devices = self.capable(ask)?;
         let mut known = Vec::with_capacity(devices.len());
         for device in devices {
@@ -136,7 +153,7 @@ impl Node {
         let replaces = match self.asked_before(ask, hold)? {
             Known::Same(place) => {
                 let verdict = self.desk.ledger().get(place).map(|held| held.verdict.clone());
-                return Ok((verdict.ok_or(LoadError::NoPlace)?, Some(place)));
+                return Ok((verdict.ok_or(LoadError::NoPlace)?.into(), Some(place)));
             }
             Known::New { replaces } => replaces,
         };
@@ -159,13 +176,11 @@ impl Node {
                 }
             }
         }
-        let mut verdict = self.desk.weigh(candidates, fenced).await;
-        // Of reasons that several devices share, one is enough.
-        let mut said = BTreeSet::new();
-        verdict.reasons.retain(|reason| said.insert((reason.device.clone(), reason.message.clone())));
+        let weighed = self.desk.weigh(candidates, fenced).await;
+        let verdict = &weighed.verdict;
         let chosen = known.into_iter().find(|(device, _)| verdict.admitted && device.name == verdict.device);
         let (Some((device, profile)), false) = (chosen, matches!(hold, Hold::Nothing)) else {
-            return Ok((verdict, None));
+            return Ok((weighed, None));
         };
         let (file, terms) = (ask.file.clone(), ask.terms.clone());
         let held = Held::loading(file, terms, device.name.clone(), profile, verdict.clone());
@@ -182,7 +197,7 @@ impl Node {
         if let Some(old) = old.filter(|old| old.file != ask.file) {
             self.unload_one(&old).await;
         }
-        Ok((verdict, Some(place)))
+        Ok((weighed, Some(place)))
     }
 
     fn asked_before(&self, ask: &Ask, hold: Hold<'_>) -> Result<Known, LoadError> {

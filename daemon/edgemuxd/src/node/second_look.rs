@@ -153,6 +153,11 @@ impl Node {
                     None => tracing::info!(session = %name, "SLO no longer at risk"),
                 }
             }
+            let views = look.iter().flat_map(|look| &look.verdict.tenants);
+            let delay = views.filter(|view| view.session == name).find_map(|view| view.batch_delay);
+            if session.live().allow_batch_delay(delay.unwrap_or(0.0)) {
+                device.entitle(session);
+            }
             if session.live().demote(demoted) {
                 news = true;
                 tracing::warn!(session = %name, demoted, "runs as best effort while its objective cannot hold");
