@@ -221,13 +221,13 @@ impl SpeedUp {
     /// The curve `deviations` standard errors lower, as far as one can be: more in service are never slower in all.
     #[must_use]
     pub fn pessimistic(&self, deviations: f64) -> Self {
-        let mut before = 0.0;
-        let mut lower = |(at, &phi): (usize, &f64)| {
-            let error = self.errors.get(at).copied().unwrap_or(0.0);
-            before = (phi * (1.0 - deviations * error)).max(before).max(1.0);
-            before
-        };
-        Self { curve: self.curve.iter().enumerate().map(&mut lower).collect(), errors: Vec::new() }
+        let mut curve = Vec::with_capacity(self.curve.len());
+        for (at, &phi) in self.curve.iter().enumerate() {
+            let lower = phi * (1.0 - deviations * self.error(at + 1).unwrap_or(0.0));
+            let before = curve.last().copied();
+            curve.push(before.map_or(1.0, |before| lower.clamp(before, before + 1.0)));
+        }
+        Self { curve, errors: Vec::new() }
     }
 
     /// Where the curve has become flat: φ(n) = φ(len) for all n ≥ len.

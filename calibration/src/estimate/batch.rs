@@ -93,10 +93,14 @@ impl BatchEstimator {
         self.rejected
     }
 
-    /// Writes what was learned over the times of a profile whose service time is relative to what is expected.
+    /// Writes what was learned over the times of a profile, whose service time becomes that of one request alone and keeps
+    /// its relative spread.
     pub(super) fn apply(&self, profile: &mut Profile) {
         let Some((fixed, each)) = self.line() else { return };
-        profile.service = profile.service.scaled(fixed + each);
+        let mean = profile.service.mean();
+        if mean > 0.0 {
+            profile.service = profile.service.scaled((fixed + each) / mean);
+        }
         if let Some(batching) = &mut profile.batching {
             (batching.fixed, batching.per_item) = (Seconds::clamped(fixed), Seconds::clamped(each));
         }

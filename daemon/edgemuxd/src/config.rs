@@ -205,7 +205,7 @@ pub struct Device {
     /// `exclusive` on an edgeTPU: most requests of one co-compiled group in a row; 1 to 1024. By default 1.
     #[serde(default)]
     pub run_max: Option<NonZeroU32>,
-    /// Memory for models in bytes, by which admission goes; by default what the device says, else unlimited.
+    /// Memory for models in bytes, by which admission goes; by default what an emulated device says, else unlimited.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
     /// Options of the emulator.
