@@ -262,7 +262,7 @@ fn an_uncertain_profile_needs_more_room() {
 fn an_uncertain_speed_up_needs_more_room() {
     let mut system = one_tenant();
     system.device.mode = Mode::Concurrent { width: std::num::NonZeroU32::new(2).unwrap() };
-    let newcomer = session("newcomer", 0.02, 12.0, p99(0.12));
+    let newcomer = session("newcomer", 0.02, 60.0, p99(0.12));
     let mut largest = |points: [(f64, f64); 2]| {
         system.device.speed_up = SpeedUp::measured(points).unwrap();
         verdict(&system, &newcomer, &Policy::default()).largest_rate.unwrap().get()

@@ -39,21 +39,21 @@ impl Poisson {
     ///
     /// A thread of its own keeps the time: the runtime's timers go by whole milliseconds, and that would be seen.
     pub async fn run(self, client: Client) -> Seen {
-        let (sender, mut answers) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Handle::current();
         let Self { request, rate_hz, count, seed } = self;
+        let (sender, mut answers) = mpsc::channel(count.max(1));
         let arrivals = std::thread::spawn(move || {
             let (mut rng, mut due) = (SmallRng::seed_from_u64(seed), Instant::now());
             for _ in 0..count {
                 let gap = -(1.0 - rng.random::<f64>()).ln() / rate_hz;
                 due += Duration::from_secs_f64(gap);
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                wait_until(due);
                 let (client, request, sender) = (client.clone(), request.clone(), sender.clone());
                 let sent = Instant::now();
                 runtime.spawn(async move {
                     let answer = client.infer(request).await;
                     // Nobody listens any more once the test has failed.
-                    let _ = sender.send((sent.elapsed(), answer.err()));
+                    let _ = sender.try_send((sent.elapsed(), answer.err()));
                 });
             }
         });
@@ -68,6 +68,11 @@ impl Poisson {
         arrivals.join().expect("arrivals");
         seen
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "arrivals are the clock's: there is no event to wait for")]
+fn wait_until(due: Instant) {
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
 impl Seen {

@@ -122,6 +122,8 @@ pub struct Supervision {
     pub crash_window_s: f64,
     /// A request on the device for longer than this is a hung device, in seconds; 0.01 to 86,400.
     pub hang_timeout_s: f64,
+    /// So is one that takes so many times what its session's requests take, and at least a tenth of that time; 2 to 1e6.
+    pub hang_factor: f64,
     /// A model that takes longer to load is given up, in seconds; 0.1 to 86,400.
     pub load_timeout_s: f64,
     /// Requests that a session runs before it is ready; 0 to 1000.
@@ -284,6 +286,7 @@ impl Default for Supervision {
             crash_limit: 3,
             crash_window_s: 600.0,
             hang_timeout_s: 30.0,
+            hang_factor: 100.0,
             load_timeout_s: 300.0,
             warm_up_requests: 2,
         }
@@ -343,6 +346,18 @@ impl Supervision {
     /// [`Self::hang_timeout_s`] as a duration.
     pub fn hang_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.hang_timeout_s)
+    }
+
+    /// How long a request may be on the device, given what its session's take on average, if that is known.
+    pub fn patience(&self, expected: Option<Duration>) -> Duration {
+        let most = self.hang_timeout();
+        match expected {
+            Some(expected) => {
+                let times = Duration::try_from_secs_f64(expected.as_secs_f64() * self.hang_factor);
+                times.unwrap_or(most).clamp(most / 10, most)
+            }
+            None => most,
+        }
     }
 
     /// [`Self::load_timeout_s`] as a duration.
@@ -418,6 +433,7 @@ impl Supervision {
         within("supervision.crash-limit", self.crash_limit, 1, 1000, "1 to 1000")?;
         within("supervision.crash-window-s", self.crash_window_s, 1.0, 1e7, "1 to 10000000 seconds")?;
         within("supervision.hang-timeout-s", self.hang_timeout_s, 0.01, 86_400.0, "0.01 to 86400 seconds")?;
+        within("supervision.hang-factor", self.hang_factor, 2.0, 1e6, "2 to 1000000")?;
         within("supervision.load-timeout-s", self.load_timeout_s, 0.1, 86_400.0, "0.1 to 86400 seconds")?;
         within("supervision.warm-up-requests", self.warm_up_requests, 0, 1000, "0 to 1000")
     }

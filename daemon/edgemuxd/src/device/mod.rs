@@ -293,10 +293,17 @@ impl Device {
         blamed
     }
 
-    /// How long the request that has been in service longest on `runtime` has been.
-    fn longest_in_service(&self, runtime: RuntimeKind) -> Option<Duration> {
+    /// Is a request of `runtime` in service for longer than it should be? Several at a time share the device's speed.
+    fn has_overdue(&self, runtime: RuntimeKind, limits: &config::Supervision) -> bool {
         let inner = self.lock();
-        inner.with_worker(runtime).filter_map(|(_, pending)| pending.started).map(|at| at.elapsed()).max()
+        let together = inner.presence.in_service().max(1) as u32;
+        inner.with_worker(runtime).any(|(_, pending)| {
+            let expected = || pending.session.live().expected().map(|alone| alone * together);
+            pending.started.is_some_and(|started| {
+                let (taken, most) = (started.elapsed(), limits.hang_timeout());
+                taken > most || taken > most / 10 && taken > limits.patience(expected())
+            })
+        })
     }
 
     /// Refuses everything that waits for `session`, which is on this device no more. A drain has no more to wait for.

@@ -175,7 +175,7 @@ impl Supervisor {
             Arc::clone(&self.device),
             self.runtime,
             Arc::clone(worker),
-            self.limits.hang_timeout(),
+            self.limits.clone(),
             Arc::clone(&hung),
         );
         tokio::spawn(watch);
@@ -407,10 +407,11 @@ async fn watch(
     device: Arc<Device>,
     runtime: RuntimeKind,
     worker: Arc<Worker>,
-    hang_timeout: Duration,
+    limits: config::Supervision,
     hung: Arc<AtomicBool>,
 ) {
-    let mut ticks = tokio::time::interval(WATCH_PERIOD.min(hang_timeout / 4).max(Duration::from_millis(1)));
+    let mut ticks =
+        tokio::time::interval(WATCH_PERIOD.min(limits.hang_timeout() / 4).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = 0_u64;
     loop {
@@ -421,7 +422,7 @@ async fn watch(
         }
         device.tick();
         tick += 1;
-        let overdue = device.longest_in_service(runtime).is_some_and(|time| time > hang_timeout);
+        let overdue = device.has_overdue(runtime, &limits);
         let silent = tick.is_multiple_of(TICKS_PER_PING)
             && tokio::time::timeout(PING_PATIENCE, worker.ping(tick)).await.is_err();
         if overdue || silent {
