@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use edgemux_proto::edgemux::v1::{CalibrationArchive, ExportCalibrationRequest, ResetCalibrationRequest};
+use edgemux_proto::edgemux::v1::{
+    CalibrationArchive, ExportCalibrationRequest, ResetCalibrationRequest, Terms,
+};
 use edgemux_tests::{Emulated, PATIENCE, Poisson, Setup, echo, eventually, terms};
 use tonic::Code;
 
@@ -108,4 +110,29 @@ async fn one_box_teaches_another_and_a_damaged_document_teaches_nobody() {
     let reset = ResetCalibrationRequest { session: String::new() };
     client.calibration.clone().reset(reset).await.unwrap();
     assert_eq!(client.calibration("a").await.samples, 0);
+}
+
+#[tokio::test]
+async fn whoever_no_longer_fits_and_is_served_last_runs_as_best_effort_if_the_operator_says_so() {
+    // The trial counts its own requests; 2 warm B up, 100 are as they were, 400 four times as slow.
+    let slow = "kind = 'slow-down'\nafter-requests = 103\nfactor = 4.0\nrequests = 400";
+    let daemon = Setup::bare(&format!("{DEVICE}[admission]\nat-risk = 'demote'\n"))
+        .emulated("a", Emulated::new(5.0).not_at_start())
+        .emulated("b", Emulated::new(10.0).not_at_start().fault(slow))
+        .start()
+        .await;
+    let client = daemon.client().await;
+    client.admit(&Terms { priority: 1, ..terms("a", 20.0, 0.99, 70.0) }).await;
+    client.admit(&terms("b", 15.0, 0.99, 70.0)).await;
+    let arrivals = Poisson { request: echo("b", [1.0; 4]), rate_hz: 15.0, count: 1500, seed: 3 };
+    let running = tokio::spawn(arrivals.run(client.clone()));
+    let demoted = "runs as best effort while its objective cannot hold session=b/1 demoted=true";
+    eventually("B is demoted", PATIENCE, async || daemon.log().contains(demoted).then_some(())).await;
+    assert!(client.session("b").await.slo_at_risk);
+    // A's promise allows for one inference of B's, and holds.
+    assert!(!daemon.log().contains("session=a/1 demoted=true"), "{}", daemon.log());
+    let restored = "session=b/1 demoted=false";
+    eventually("B is back", PATIENCE, async || daemon.log().contains(restored).then_some(())).await;
+    assert!(!client.session("b").await.slo_at_risk);
+    running.abort();
 }
