@@ -12,7 +12,7 @@ use edgemux_calibration::admission::{AdmissionError, Alternative, Policy, Reason
 use edgemux_calibration::predict::{Effort, Predictor, Simulation};
 use edgemux_calibration::profile::{Memory, Profile, Uncertainty};
 use edgemux_calibration::simulate::{Scenario, simulate};
-use edgemux_calibration::system::{Mode, Session, SpeedUp, System, SystemError};
+use edgemux_calibration::system::{Mode, Session, Slicing, SpeedUp, System, SystemError};
 use edgemux_calibration::terms::{Objective, Statistic, Terms};
 use edgemux_calibration::units::{Hertz, Quantile, Scv, Seconds};
 use mixes::{Kind, load, mix, rng};
@@ -217,6 +217,29 @@ fn a_refusal_names_whose_objective_breaks_and_what_could_be_had() {
             "{factor}"
         );
     }
+}
+
+#[test]
+fn one_of_many_whose_case_a_simulation_decides_is_offered_a_rate_too() {
+    let mut system = one_tenant();
+    system.device.mode = Mode::TimeSliced(Slicing::RoundRobin { quantum: seconds(0.01) });
+    let service = |at: u32| 0.005 + 0.055 * f64::from(at) / 32.0;
+    let of = |at: u32| session(&format!("tenant-{at}"), service(at), 0.6 / 32.0 / service(at), None);
+    system.sessions = (0..32).map(of).collect();
+    let run = Simulation { requests: 400_000, seed: 1 };
+    let predicted = Predictor::new(Effort::Simulate(run)).predict(&system).unwrap();
+    for (session, predicted) in system.sessions.iter_mut().zip(&predicted.sessions) {
+        session.terms.objective = p99(1.2 * predicted.quantile(Quantile::P99));
+    }
+    let mut newcomer = system.sessions.pop().unwrap();
+    let fits = newcomer.terms.rate.get();
+    newcomer.terms.rate = hertz(16.0 * fits);
+    let refused = verdict(&system, &newcomer, &Policy::default());
+    assert!(!refused.admitted, "{:?}", refused.reasons);
+    let largest = refused.largest_rate.expect("one that is admitted");
+    assert!(largest.get() > 0.9 * fits, "{largest:?} of {fits} that are known to fit");
+    newcomer.terms.rate = largest;
+    assert!(verdict(&system, &newcomer, &Policy::default()).admitted);
 }
 
 #[test]

@@ -370,7 +370,7 @@ fn ten_million_requests_leave_it_as_large_as_it_was() {
         session.arrived(now);
         session.completed(now, seen(1e-3 * f64::from(1 + at % 7)), Some(0.01));
     }
-    println!("{size} bytes for a session, {} for a device", size_of::<SpeedUpEstimator>());
+    println!("{size} bytes for a session");
     assert!(size <= 16 << 10);
     assert!((session.rate(1e4) - 1e3).abs() < 1.0 && session.rejected() == 0);
     let mut profile = Profile::new(ServiceTime::constant(Seconds::ZERO));

@@ -116,10 +116,12 @@ impl Outlook {
         self.reasons.is_empty()
     }
 
-    /// Does it hold by what is most likely, margins aside? A session that was not seen is not held against it.
+    /// Does it hold, a simulation's noise aside? A session too rare to be seen is not held against it.
     pub(super) fn is_likely(&self) -> bool {
+        let simulated =
+            matches!(&self.prediction, Some(seen) if matches!(seen.method, Method::Simulation { .. }));
         let only_objectives = self.reasons.iter().all(|reason| matches!(reason, Reason::Objective { .. }));
-        self.unseen || only_objectives && self.distance >= 0.0
+        self.admits() || self.unseen || simulated && only_objectives && self.distance >= 0.0
     }
 
     pub(super) fn undecided(&self) -> bool {

@@ -7,13 +7,14 @@ use crate::units::Hertz;
 
 /// Steps of the bisection: to a thousandth of where it begins.
 const STEPS: u32 = 10;
+/// And between two parts.
+const FINE_STEPS: u32 = 5;
 /// Simulations on the way are so many times shorter than a decision's first.
 const SHORTER: u64 = 8;
-/// What a decision's first simulation does not bear out is taken so much smaller, and so often.
-const BACK: f64 = 0.97;
-const BACK_STEPS: u32 = 8;
-/// What it never bears out, as of a newcomer too rare for it, is left to the longest at these parts.
-const LAST: [f64; 2] = [0.9, 0.5];
+/// The parts of what is likely that are tried in a decision's first simulation until it bears one out,
+const PARTS: [f64; 8] = [1.0, 0.99, 0.98, 0.96, 0.93, 0.88, 0.8, 0.7];
+/// and then in the longest, as of a newcomer too rare for the first.
+const LAST_PARTS: [f64; 2] = [0.9, 0.5];
 
 /// Looks for the largest rate of the last session of `joined` at which all objectives hold, below the rate it asked for
 /// if that was refused, else above it. It is one that a decision was found to admit; none if there is none.
@@ -48,15 +49,20 @@ pub(super) fn largest(
     let likely = below(asked, is_likely)?;
     let mut admits =
         |rate: f64, efforts: &[Effort]| outlook(rate, efforts).is_some_and(|outlook| outlook.admits());
-    let mut rate = likely;
-    for _ in 0..BACK_STEPS {
-        if admits(rate, &[quick, formula, short]) {
-            return Hertz::new(rate).ok();
+    let borne_out = PARTS.into_iter().position(|part| admits(part * likely, &[quick, formula, short]));
+    let rate = match borne_out {
+        Some(0) => likely,
+        // Where a formula decides it can say it more finely.
+        Some(at) => {
+            let holds = |rate| admits(rate, &[quick, formula]);
+            between(PARTS[at] * likely, PARTS[at - 1] * likely, FINE_STEPS, holds)
         }
-        rate *= BACK;
-    }
-    let mut last = LAST.into_iter().map(|part| part * likely);
-    last.find(|&rate| admits(rate, &[quick, formula, short, long])).and_then(|rate| Hertz::new(rate).ok())
+        None => {
+            let holds = |&part: &f64| admits(part * likely, &[quick, formula, short, long]);
+            LAST_PARTS.into_iter().find(holds)? * likely
+        }
+    };
+    Hertz::new(rate).ok()
 }
 
 /// The largest that holds from one that is known to hold.
@@ -65,17 +71,17 @@ fn above(asked: f64, mut holds: impl FnMut(f64) -> bool) -> f64 {
     while low < asked * 1e6 && holds(low * 2.0) {
         low *= 2.0;
     }
-    between(low, low * 2.0, holds)
+    between(low, low * 2.0, STEPS, holds)
 }
 
 /// The largest that holds below one that does not. What does not fit at next to nothing does not fit at all.
 fn below(asked: f64, mut holds: impl FnMut(f64) -> bool) -> Option<f64> {
     let least = asked / 1024.0;
-    holds(least).then(|| between(least, asked, holds))
+    holds(least).then(|| between(least, asked, STEPS, holds))
 }
 
-fn between(mut low: f64, mut high: f64, mut holds: impl FnMut(f64) -> bool) -> f64 {
-    for _ in 0..STEPS {
+fn between(mut low: f64, mut high: f64, steps: u32, mut holds: impl FnMut(f64) -> bool) -> f64 {
+    for _ in 0..steps {
         let middle = low + (high - low) / 2.0;
         if holds(middle) { low = middle } else { high = middle }
     }

@@ -11,11 +11,14 @@ const EVERYWHERE: &str = "Options of every command";
 
 const EXAMPLES: &str = "\
 Examples:
-  edgemux demo                            see it work: a daemon, two models, a table
+  edgemux demo                            see it work: tenants admitted, driven, and one refused
+  edgemux admit detector --rate 20 --latency 50 --quantile 0.99 --dry-run
+                                          would it be admitted, and what would the others see?
   edgemux load mobilenet_v2               load the newest version in the model repository
   edgemux infer mobilenet_v2              one request of random tensors
   edgemux load-test mobilenet_v2 --rate-hz 40 --seconds 30
   edgemux --server unix:/run/edgemux/edgemuxd.sock sessions --json
+  edgemux top                             devices and sessions, live
   edgemux doctor                          what is wrong with this node, and what to do
   edgemux plan node.toml                  which applications a node could bear, without a daemon
 
@@ -49,10 +52,13 @@ enum Command {
     Devices(commands::devices::Args),
     Models(commands::models::Args),
     Sessions(commands::sessions::Args),
+    Admit(commands::admit::Args),
     Load(commands::load::Args),
     Unload(commands::unload::Args),
     Infer(commands::infer::Args),
     LoadTest(commands::load_test::Args),
+    Top(commands::top::Args),
+    Calibration(commands::calibration::Args),
     Doctor(commands::doctor::Args),
     Plan(commands::plan::Args),
     Experiment(commands::experiment::Args),
@@ -67,10 +73,13 @@ impl Cli {
             Command::Devices(args) => commands::devices::run(args, &context).await,
             Command::Models(args) => commands::models::run(args, &context).await,
             Command::Sessions(args) => commands::sessions::run(args, &context).await,
+            Command::Admit(args) => commands::admit::run(args, &context).await,
             Command::Load(args) => commands::load::run(args, &context).await,
             Command::Unload(args) => commands::unload::run(args, &context).await,
             Command::Infer(args) => commands::infer::run(args, &context).await,
             Command::LoadTest(args) => commands::load_test::run(args, &context).await,
+            Command::Top(args) => commands::top::run(args, &context).await,
+            Command::Calibration(args) => commands::calibration::run(args, &context).await,
             Command::Doctor(args) => commands::doctor::run(args, &context).await,
             Command::Plan(args) => commands::plan::run(&args, &context),
             Command::Experiment(args) => commands::experiment::run(&args, &context),
@@ -114,6 +123,43 @@ mod tests {
             "edgemux load m --rate-hz -1",
             "edgemux load m --quantile 1.5 --latency-ms 3",
             "edgemux load m --quantile 0.9",
+            "edgemux load m --latency-ms 5",
+            "edgemux admit",
+            "edgemux admit m/1/2",
+            "edgemux admit m/",
+            "edgemux admit m --rate 0",
+            "edgemux admit m --rate -3",
+            "edgemux admit m --rate NaN",
+            "edgemux admit m --rate inf",
+            "edgemux admit m --rate 2000000",
+            "edgemux admit m --latency 5",
+            "edgemux admit m --rate 5 --latency 0",
+            "edgemux admit m --rate 5 --latency -1",
+            "edgemux admit m --rate 5 --quantile 0.99",
+            "edgemux admit m --rate 5 --latency 5 --quantile 1",
+            "edgemux admit m --rate 5 --latency 5 --quantile 0",
+            "edgemux admit m --rate 5 --latency 5 --quantile 0.9 --mean",
+            "edgemux admit m --rate 5 --mean",
+            "edgemux admit m --rate 5 --burst 0.5",
+            "edgemux admit m --burst 5",
+            "edgemux admit m --rate 5 --excess drop",
+            "edgemux admit m --excess refuse",
+            "edgemux admit m --priority -1",
+            "edgemux admit m --device-kind npu",
+            "edgemux admit m --ttl 0",
+            "edgemux admit m --ttl 5 --dry-run",
+            "edgemux calibration export",
+            "edgemux calibration import",
+            "edgemux calibration fly",
+            "edgemux top --interval 0",
+            "edgemux top --interval 0.01",
+            "edgemux top --interval NaN",
+            "edgemux devices set-mode gpu0",
+            "edgemux devices set-mode gpu0 fast",
+            "edgemux devices set-mode gpu0 concurrent --width 0",
+            "edgemux devices set-mode gpu0 time-sliced --quantum 0",
+            "edgemux devices set-mode gpu0 exclusive --run-max -1",
+            "edgemux devices fence",
             "edgemux load-test",
             "edgemux load-test m --rate-hz 5 --concurrency 2",
             "edgemux load-test m --rate-hz 0",
@@ -134,6 +180,18 @@ mod tests {
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn terms_have_long_and_short_names() {
+        for line in [
+            "edgemux admit m/3 --rate 20 --latency 50 --quantile 0.99 --device-kind cpu --device-kind gpu",
+            "edgemux admit m --rate-hz 20 --latency-ms 50 --mean --burst 1 --priority 2 --excess best-effort --ttl 9",
+            "edgemux load m --rate 20 --latency 50 --mean --excess refuse",
+            "edgemux devices set-mode gpu0 time-sliced --quantum 2.5 --width 2 --run-max 3",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
         }
     }
 

@@ -1,12 +1,11 @@
 //! The connection to a daemon, and the calls that every command shares.
 
+mod node;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use edgemux_proto::edgemux::v1;
-use edgemux_proto::edgemux::v1::devices_client::DevicesClient;
-use edgemux_proto::edgemux::v1::sessions_client::SessionsClient;
 use edgemux_proto::inference;
 use edgemux_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use thiserror::Error;
@@ -16,7 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::rpc::RpcError;
 
 /// The largest message sent or received: a batch of large images, with room to spare.
-const MESSAGE_BYTES_MAX: usize = 256 << 20;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// HTTP/2 windows and frames, far above their defaults of 64 and 16 KiB: a tensor then crosses in few steps.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
@@ -171,16 +170,6 @@ impl Client {
             inference::RepositoryModelUnloadRequest { model_name: name.to_owned(), ..Default::default() };
         let answer = self.inference().repository_model_unload(within(LOAD_S_MAX, request)).await;
         done(format!("unload model `{name}`"), answer).map(|_| ())
-    }
-
-    pub(crate) async fn sessions(&self) -> Result<Vec<v1::Session>, RpcError> {
-        let request = within(READ_S_MAX, v1::ListSessionsRequest {});
-        Ok(done("list the sessions", SessionsClient::new(self.channel.clone()).list(request).await)?.sessions)
-    }
-
-    pub(crate) async fn devices(&self) -> Result<Vec<v1::Device>, RpcError> {
-        let request = within(READ_S_MAX, v1::ListDevicesRequest {});
-        Ok(done("list the devices", DevicesClient::new(self.channel.clone()).list(request).await)?.devices)
     }
 }
 

@@ -38,11 +38,18 @@ pub(crate) enum Error {
     Usage(String),
     #[error(
         "model `{model}` was not admitted: {message}\n  \
-         ask for less (a lower --rate-hz, a higher --latency-ms), unload another session, or load it without terms"
+         ask for less (a lower --rate-hz, a higher --latency-ms), unload another session, or load it without terms;\n  \
+         `edgemux admit {model} --dry-run` with the same terms shows what each device would bear"
     )]
     NotAdmitted { model: String, message: String },
     #[error("cannot write {path}: {cause}")]
     Write { path: PathBuf, cause: io::Error },
+    #[error("{cause}\n  its place could not be given back and stays held until it expires: {error}")]
+    NotReleased { cause: Box<Error>, error: RpcError },
+    #[error("cannot read {path}: {cause}")]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("cannot use this terminal: {0}; `edgemux top --once` prints the same as text")]
+    Terminal(io::Error),
     #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
     #[error("cannot start the command's own threads: {0}")]
@@ -74,9 +81,11 @@ impl Error {
             Error::Plan(error) => error.code(),
             Error::Published(error) => error.code(),
             Error::Usage(_) => "USAGE",
+            Error::NotReleased { cause, .. } => cause.code(),
+            Error::Read { .. } => "FILE",
             Error::NotAdmitted { .. } => "NOT_ADMITTED",
             Error::Write { .. } | Error::Stdout(_) => "WRITE",
-            Error::Runtime(_) | Error::Timer(_) | Error::Histogram(_) => "INTERNAL",
+            Error::Runtime(_) | Error::Timer(_) | Error::Histogram(_) | Error::Terminal(_) => "INTERNAL",
             Error::Interrupted => "INTERRUPTED",
         }
     }

@@ -17,9 +17,16 @@ mod output;
 mod plan;
 #[cfg(feature = "plot")]
 mod plot;
+mod progress;
+#[cfg(test)]
+#[path = "../tests/fake/pty.rs"]
+#[allow(dead_code, reason = "shared with tests of the whole command, which use more of it")]
+mod pty;
 mod rpc;
 mod table;
 mod tensor;
+mod top;
+mod view;
 
 use std::process::ExitCode;
 

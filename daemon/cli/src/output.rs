@@ -12,6 +12,14 @@ pub(crate) trait Report: Serialize {
     fn text(&self) -> String;
 }
 
+/// Whether somebody reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    There,
+    /// As in `edgemux calibration watch | head -3`: a command that goes on may end.
+    Gone,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
@@ -39,18 +47,34 @@ impl Output {
     /// Prints a command's result.
     pub(crate) fn report(&self, report: &impl Report) -> Result<(), Error> {
         let text = if self.json { json(report)? } else { report.text() };
-        print(io::stdout().lock(), &text)
+        print(io::stdout().lock(), &text).map(|_| ())
+    }
+
+    /// Prints one of several results of a command that goes on: a line each, also of JSON.
+    pub(crate) fn report_line(&self, report: &impl Report) -> Result<Reader, Error> {
+        if !self.json {
+            return print(io::stdout().lock(), &report.text());
+        }
+        let line = serde_json::to_string(report).map_err(|error| Error::Stdout(error.into()))?;
+        print(io::stdout().lock(), &format!("{line}\n"))
+    }
+
+    /// Whether stdout is for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Prints a text as it is, for people and programs alike.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Error> {
-        print(io::stdout().lock(), text)
+        print(io::stdout().lock(), text).map(|_| ())
     }
 
     /// A line on the way to the result. It goes to stderr where stdout is for JSON.
     pub(crate) fn note(&self, line: &str) -> Result<(), Error> {
         let line = format!("{line}\n");
-        if self.json { print(io::stderr().lock(), &line) } else { print(io::stdout().lock(), &line) }
+        let printed =
+            if self.json { print(io::stderr().lock(), &line) } else { print(io::stdout().lock(), &line) };
+        printed.map(|_| ())
     }
 
     /// Says why the command failed: on stderr, and as JSON on stdout where that was asked for.
@@ -75,9 +99,10 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
 }
 
 /// A reader that has seen enough (`edgemux models | head -1`) is no failure.
-fn print(mut to: impl Write, text: &str) -> Result<(), Error> {
+fn print(mut to: impl Write, text: &str) -> Result<Reader, Error> {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Error::Stdout(error)),
     }
 }

@@ -14,13 +14,24 @@ pub(crate) struct RpcError {
     what: String,
     code: Code,
     message: String,
+    /// What to do.
+    advice: Option<&'static str>,
 }
 
 // === impl RpcError ===
 
 impl RpcError {
     pub(crate) fn new(what: impl Into<String>, status: &Status) -> Self {
-        Self { what: what.into(), code: code(status), message: message(status) }
+        let (code, message) = (code(status), message(status));
+        Self { what: what.into(), code, advice: usual_advice(code, &message), message }
+    }
+
+    /// Says what to do about this code in place of the usual advice.
+    pub(crate) fn advise(mut self, code: Code, advice: &'static str) -> Self {
+        if self.code == code {
+            self.advice = Some(advice);
+        }
+        self
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -34,25 +45,24 @@ impl RpcError {
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
+}
 
-    fn advice(&self) -> Option<&'static str> {
-        match self.code {
-            Code::NotFound => Some("`edgemux models` lists what is in the repository"),
-            Code::Unavailable
-                if self.message.contains("not loaded") || self.message.contains("not ready") =>
-            {
-                Some("`edgemux sessions` shows its state; `edgemux load NAME` loads it")
-            }
-            Code::Unavailable => Some("try again; `edgemux doctor` shows what is wrong with the server"),
-            Code::DeadlineExceeded => {
-                Some("the server is too slow or too busy: allow more time, or look at `edgemux sessions`")
-            }
-            Code::Unimplemented => Some("this server does not offer it: `edgemux doctor` shows its version"),
-            Code::InvalidArgument => {
-                Some("`edgemux models` shows the names, datatypes and shapes that models take")
-            }
-            _ => None,
+/// What helps against most failures of this kind: calls are mostly about models.
+fn usual_advice(code: Code, message: &str) -> Option<&'static str> {
+    match code {
+        Code::NotFound => Some("`edgemux models` lists what is in the repository"),
+        Code::Unavailable if message.contains("not loaded") || message.contains("not ready") => {
+            Some("`edgemux sessions` shows its state; `edgemux load NAME` loads it")
         }
+        Code::Unavailable => Some("try again; `edgemux doctor` shows what is wrong with the server"),
+        Code::DeadlineExceeded => {
+            Some("the server is too slow or too busy: allow more time, or look at `edgemux sessions`")
+        }
+        Code::Unimplemented => Some("this server does not offer it: `edgemux doctor` shows its version"),
+        Code::InvalidArgument => {
+            Some("`edgemux models` shows the names, datatypes and shapes that models take")
+        }
+        _ => None,
     }
 }
 
@@ -61,7 +71,7 @@ impl RpcError {
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot {}: {}: {}", self.what, self.code_name(), self.message)?;
-        self.advice().map_or(Ok(()), |advice| write!(f, "\n  {advice}"))
+        self.advice.map_or(Ok(()), |advice| write!(f, "\n  {advice}"))
     }
 }
 
@@ -127,6 +137,9 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("cannot load model `m`: NOT_FOUND: no folder `m` in /models\n"), "{text}");
         assert!(text.contains("`edgemux models`"), "{text}");
+        let text =
+            error.advise(Code::NotFound, "look elsewhere").advise(Code::Internal, "despair").to_string();
+        assert!(text.ends_with("look elsewhere"), "{text}");
     }
 
     #[test]

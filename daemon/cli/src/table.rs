@@ -13,13 +13,27 @@ pub(crate) enum Align {
 pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
+    /// The least width of each column; none for those beyond its end.
+    widths: &'static [usize],
 }
 
 // === impl Table ===
 
 impl Table {
     pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), widths: &[] }
+    }
+
+    /// Gives columns a least width: rows that are printed one by one then stand beneath each other.
+    pub(crate) fn widened(mut self, widths: &'static [usize]) -> Self {
+        self.widths = widths;
+        self
+    }
+
+    /// The rows without the titles.
+    pub(crate) fn rows(&self) -> String {
+        let text = self.to_string();
+        text.split_once('\n').map_or_else(String::new, |(_, rows)| rows.to_owned())
     }
 
     /// Adds a row; cells beyond the last column are dropped, missing ones are empty.
@@ -32,7 +46,8 @@ impl Table {
 
     fn width(&self, column: usize) -> usize {
         let cells = self.rows.iter().map(|row| row[column].chars().count());
-        cells.chain([self.columns[column].0.chars().count()]).max().unwrap_or(0)
+        let least = self.widths.get(column).copied().unwrap_or_default();
+        cells.chain([self.columns[column].0.chars().count(), least]).max().unwrap_or(0)
     }
 }
 
@@ -78,6 +93,16 @@ mod tests {
             table.to_string(),
             "MODEL      RATE/s  REASON\na             5.0\nmobilenet  1000.0  none\n"
         );
+    }
+
+    #[test]
+    fn rows_that_come_one_by_one_stand_beneath_each_other() {
+        let table = |cell: &str| {
+            let mut table = Table::new(&[("A", Align::Left), ("B", Align::Right)]).widened(&[4]);
+            table.push([cell.into(), "1".into()]);
+            table
+        };
+        assert_eq!(table("x").to_string() + &table("wide").rows(), "A     B\nx     1\nwide  1\n");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use fake::{edgemux_with, start};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A script that one test has open for writing cannot be run by a process that another test forks meanwhile.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -30,6 +30,8 @@ fn good(folder: &Path, address: &str, on_term: &str) -> String {
     let script = format!(
         "echo \"$@\" > {noted}\n\
          find \"$6\" -name model.onnx -size +50k | wc -l >> {noted}\n\
+         find \"$6\" -name model.emu.toml | wc -l >> {noted}\n\
+         grep -c device \"${{10}}\" >> {noted}\n\
          trap '{on_term}' TERM\n\
          echo 'edgemuxd: listening on {address}'\n\
          echo 'edgemuxd: metrics on 127.0.0.1:1'\n\
@@ -45,7 +47,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn a_demo_drives_both_models_and_leaves_nothing_behind() {
+async fn a_demo_admits_drives_refuses_and_leaves_nothing_behind() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let server = start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -55,20 +57,32 @@ async fn a_demo_drives_both_models_and_leaves_nothing_behind() {
     let output = edgemux_with(&["demo", "--seconds", "1", "--seed", "5", "--json"], &variables).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert!(stderr.contains("loaded mobilenet_tiny/1"), "{stderr}");
+    assert!(
+        stderr.contains("$ edgemux admit detector --rate 50 --burst 200 --latency 40 --quantile 0.99\n"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("segmenter is not admitted"), "{stderr}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     fake::assert_documented(&result);
     let sessions = result["sessions"].as_array().unwrap();
-    assert_eq!(sessions.len(), 2);
-    for (session, name) in sessions.iter().zip(["mobilenet_tiny", "keywords"]) {
-        assert_eq!(session["model"], name);
+    let names: Vec<_> = sessions.iter().map(|session| session["model"].as_str().unwrap()).collect();
+    assert_eq!(names, ["detector", "classifier", "keywords", "mobilenet_tiny"]);
+    for session in sessions {
         assert!(session["succeeded"].as_u64().unwrap() > 0);
-        // 2 ms of service, a quarter of the device each.
-        assert_eq!(session["asked_rate_hz"], 125.0);
+        assert_eq!(session["predicted"]["p99_ms"], 11.0);
+        // The server of this test answers at once; the machine may be busy.
+        assert!(session["objective_kept"].as_f64().unwrap() > 0.5, "{session}");
     }
+    assert_eq!((&sessions[0]["asked_rate_hz"], &sessions[0]["objective_ms"]), (&json!(50.0), &json!(40.0)));
+    let last = result["admissions"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["model"], &last["verdict"]["admitted"]), (&json!("segmenter"), &json!(false)));
+    assert_eq!(last["verdict"]["largest_admissible_rate_hz"], 13.579);
     let noted = fs::read_to_string(folder.path().join("noted")).unwrap();
     assert!(noted.starts_with("--listen 127.0.0.1:0 --metrics 127.0.0.1:0 --model-repository "), "{noted}");
-    assert!(noted.trim_end().ends_with("\n2"), "both models were there when the daemon started: {noted}");
+    assert!(
+        noted.trim_end().ends_with("\n2\n3\n2"),
+        "its models and devices were there when it started: {noted}"
+    );
     assert!(is_empty(temporary.path()), "the temporary folder is gone");
 }
 

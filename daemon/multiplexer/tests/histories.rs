@@ -1,6 +1,7 @@
 //! Whatever happens, in every mode: what the multiplexer promises of every history.
 //!
-//! The history is kept a second time, in the simplest way, and every action is held against it.
+//! The history is kept a second time, in the simplest way, and every action is held against it. Every run draws other
+//! histories; `PROPTEST_RNG_SEED=7` gives the same each time, and `PROPTEST_CASES=100000` more of them.
 
 mod common;
 

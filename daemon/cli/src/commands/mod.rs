@@ -1,5 +1,7 @@
 //! The commands, one module each.
 
+pub(crate) mod admit;
+pub(crate) mod calibration;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;
@@ -10,6 +12,8 @@ pub(crate) mod load_test;
 pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod sessions;
+mod terms;
+pub(crate) mod top;
 pub(crate) mod unload;
 mod values;
 

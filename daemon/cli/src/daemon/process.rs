@@ -28,8 +28,8 @@ pub(crate) struct Daemon {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Starts the binary over `folder`, which holds the model repository `models` and takes the state and the log, and
-    /// returns once it is ready.
+    /// Starts the binary over `folder`, which holds the configuration `edgemuxd.toml` and the model repository `models` and
+    /// takes the state and the log, and returns once it is ready.
     pub(crate) async fn start(binary: &Path, folder: &Path) -> Result<Self, DaemonError> {
         let log = folder.join("edgemuxd.log");
         let log_file = File::create(&log).map_err(DaemonError::Folder)?;
@@ -38,6 +38,8 @@ impl Daemon {
             .arg(folder.join("models"))
             .arg("--state-dir")
             .arg(folder.join("state"))
+            .arg("--config")
+            .arg(folder.join("edgemuxd.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)

@@ -26,7 +26,6 @@ use edgemux_proto::inference::ModelInferRequest;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::client::Client;
 use crate::error::Error;
 use crate::model::ModelInfo;
 use crate::rpc::RpcError;
@@ -38,7 +37,7 @@ pub(crate) use recorder::Recorder;
 pub(crate) use result::LoadResult;
 pub(crate) use sender::Sender;
 pub(crate) use server_times::server_times;
-pub(crate) use stop::{Stop, Stopper, on_signal};
+pub(crate) use stop::{EndSignals, Stop, Stopper, on_signal};
 
 /// How many different requests are prepared for each model; they take turns.
 const REQUESTS_PREPARED: usize = 4;
@@ -137,32 +136,4 @@ fn prepare(model: &ModelInfo, shapes: &Shapes, seed: u64) -> Result<Vec<ModelInf
         requests.push(random_request(model, shapes, &mut random)?);
     }
     Ok(requests)
-}
-
-/// Measures the service: a few requests one by one, and what the server says of them.
-pub(crate) async fn calibrate(
-    client: &Client,
-    target: &Target,
-    requests: u64,
-    at_most: Duration,
-) -> Result<Calibrated, Error> {
-    let before = server_times(client, &target.model).await;
-    let start = Instant::now();
-    let mut done = 0;
-    while done < requests && (done == 0 || start.elapsed() < at_most) {
-        target.warm_up(1).await?;
-        done += 1;
-    }
-    let round_trip_ms = start.elapsed().as_secs_f64() * 1e3 / done as f64;
-    let times = server_times(client, &target.model).await.since(&before);
-    Ok(Calibrated { round_trip_ms, service_ms: times.mean_service_ms() })
-}
-
-/// Mean times of one request alone.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Calibrated {
-    /// As a client sees it.
-    pub(crate) round_trip_ms: f64,
-    /// On the device, where the server keeps statistics.
-    pub(crate) service_ms: Option<f64>,
 }

@@ -82,6 +82,15 @@ impl Recorder {
         self.lock().counts
     }
 
+    /// The share of all requests that were answered within so many milliseconds of the moment they were due; absent before
+    /// the first has ended. One that failed was not.
+    pub(crate) fn share_within(&self, latency_ms: f64) -> Option<f64> {
+        let records = self.lock();
+        let all = records.counts.succeeded + records.counts.failed;
+        let within = records.latency.count_between(0, (latency_ms * 1e6) as u64);
+        (all > 0).then(|| within.min(all) as f64 / all as f64)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Records> {
         // Counters are whole after every step: a panic elsewhere does not spoil them.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,6 +146,18 @@ mod tests {
         {
             assert!((value.unwrap() - wanted).abs() < 0.2, "{value:?} {wanted}");
         }
+    }
+
+    #[test]
+    fn a_request_that_failed_kept_no_objective() {
+        let recorder = Recorder::new().unwrap();
+        assert_eq!(recorder.share_within(50.0), None);
+        let due = Instant::now();
+        for ms in [10, 20, 80] {
+            recorder.record(due, due, due + Duration::from_millis(ms), Ok(()));
+        }
+        recorder.record(due, due, due, Err(Failure::new("UNAVAILABLE", "gone")));
+        assert_eq!(recorder.share_within(50.0), Some(0.5));
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl LoadResult {
     }
 
     /// Errors, and what limits the worth of the figures.
-    fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let session = format!("{}/{}", self.model, self.version);
         let mut remarks: Vec<String> = self
             .errors

@@ -68,10 +68,6 @@ impl ServerTimes {
         (self.requests > 0).then(|| ns as f64 / 1e6 / self.requests as f64)
     }
 
-    pub(crate) fn mean_service_ms(&self) -> Option<f64> {
-        self.mean_ms(self.service_ns)
-    }
-
     pub(crate) fn means(&self) -> ServerMeans {
         ServerMeans { queue_ms: self.mean_ms(self.queue_ns), service_ms: self.mean_ms(self.service_ns) }
     }

@@ -1,6 +1,6 @@
 //! Ends a run early, and says so once to everyone.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -40,15 +40,37 @@ impl Stop {
     }
 }
 
+/// The signals by which the user or the system wants this process to end.
+#[derive(Debug)]
+pub(crate) struct EndSignals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl EndSignals {
+    /// From now on they end nothing by themselves.
+    pub(crate) fn catch() -> Result<Self, Error> {
+        let catch = |kind| signal(kind).map_err(Error::Runtime);
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hangup: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when one has come.
+    pub(crate) async fn come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// Returns when the user or the system wants this process to end.
 pub(crate) async fn on_signal() -> Result<(), Error> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    EndSignals::catch()?.come().await;
     Ok(())
 }

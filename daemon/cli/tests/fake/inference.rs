@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 /// - `stuck`: as `copy`, but no answer ever comes
 /// - `flaky`: every second request is UNAVAILABLE
 /// - `thrice`: decoupled, three answers
+/// - those of `edgemux demo`: as `copy`
 /// - `refused`: RESOURCE_EXHAUSTED on load
 /// - `broken`: in the index, with the reason why it is not served
 pub(super) struct Fake {
@@ -33,7 +34,18 @@ pub(crate) const DATATYPES: [&str; 14] = [
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32",
     "FP64", "BYTES",
 ];
-const MODELS: [&str; 6] = ["copy", "all", "slow", "stuck", "flaky", "thrice"];
+const MODELS: [&str; 10] = [
+    "copy",
+    "all",
+    "slow",
+    "stuck",
+    "flaky",
+    "thrice",
+    "detector",
+    "classifier",
+    "keywords",
+    "mobilenet_tiny",
+];
 
 /// Counts an inference; returns how many came before it.
 fn count_one(inferences: &watch::Sender<u64>) -> u64 {
@@ -107,7 +119,7 @@ impl GrpcInferenceService for Fake {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let name = request.into_inner().name;
-        if name != "mobilenet_tiny" && name != "keywords" && !MODELS.contains(&name.as_str()) {
+        if !MODELS.contains(&name.as_str()) {
             return Err(Status::not_found(format!("no model `{name}`")));
         }
         Ok(Response::new(ModelMetadataResponse {

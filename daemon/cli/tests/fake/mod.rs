@@ -1,7 +1,10 @@
 //! A server in this process that answers as a daemon would, and the command run against it.
 
+mod admission;
+pub(crate) mod calibration;
 pub(crate) mod inference;
-mod node;
+pub(crate) mod node;
+pub(crate) mod pty;
 
 use std::io;
 use std::path::Path;
@@ -9,6 +12,8 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgemux_proto::edgemux::v1::admission_server::AdmissionServer;
+use edgemux_proto::edgemux::v1::calibration_server::CalibrationServer;
 use edgemux_proto::edgemux::v1::devices_server::DevicesServer;
 use edgemux_proto::edgemux::v1::sessions_server::SessionsServer;
 use edgemux_proto::inference::RepositoryModelLoadRequest;
@@ -23,7 +28,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use inference::Fake;
-use node::Node;
+use node::{Call, Node};
 
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
@@ -33,6 +38,8 @@ pub(crate) struct Running {
     /// What was asked to be loaded.
     pub(crate) loads: mpsc::Receiver<RepositoryModelLoadRequest>,
     pub(crate) inferences: Arc<watch::Sender<u64>>,
+    /// What else was asked of it.
+    pub(crate) calls: mpsc::Receiver<Call>,
 }
 
 /// Starts the server on a free port, in the runtime of the test.
@@ -54,17 +61,21 @@ where
 {
     let (loads_in, loads) = mpsc::channel(16);
     let inferences = Arc::new(watch::Sender::new(0));
+    let (calls_in, calls) = mpsc::channel(64);
+    let node = Node::new(calls_in);
     let fake = Fake { inferences: Arc::clone(&inferences), loads: loads_in };
     let inference = GrpcInferenceServiceServer::new(fake)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serve = Server::builder()
         .add_service(inference)
-        .add_service(DevicesServer::new(Node))
-        .add_service(SessionsServer::new(Node))
+        .add_service(DevicesServer::new(node.clone()))
+        .add_service(SessionsServer::new(node.clone()))
+        .add_service(AdmissionServer::new(node.clone()))
+        .add_service(CalibrationServer::new(node))
         .serve_with_incoming(connections);
     tokio::spawn(serve);
-    Running { address, loads, inferences }
+    Running { address, loads, inferences, calls }
 }
 
 impl Running {

@@ -1,0 +1,99 @@
+//! Devices as they are told.
+
+use serde::Serialize;
+
+use crate::format;
+use crate::output::Report;
+use crate::table::{Align, Table};
+use crate::view::Device;
+
+/// All devices.
+#[derive(Debug, Serialize)]
+pub(super) struct Devices {
+    pub(super) devices: Vec<Device>,
+}
+
+/// One that was changed, as it is now.
+#[derive(Debug, Serialize)]
+pub(super) struct Changed {
+    pub(super) device: Device,
+}
+
+// === impl Report for Devices ===
+
+impl Report for Devices {
+    fn text(&self) -> String {
+        if self.devices.is_empty() {
+            return "no devices: the daemon's configuration names none that is here\n".to_owned();
+        }
+        format!("{}\n{}", devices(&self.devices), workers(&self.devices))
+    }
+}
+
+// === impl Report for Changed ===
+
+impl Report for Changed {
+    fn text(&self) -> String {
+        devices(std::slice::from_ref(&self.device)).to_string()
+    }
+}
+
+fn devices(of: &[Device]) -> Table {
+    let right = |title| (title, Align::Right);
+    let left = |title| (title, Align::Left);
+    let mut table = Table::new(&[
+        left("DEVICE"),
+        left("KIND"),
+        left("MULTIPLEXING"),
+        left("WITH"),
+        right("SESSIONS"),
+        right("QUEUED"),
+        right("IN SERVICE"),
+        right("BUSY"),
+        right("PREDICTED"),
+        right("MEMORY"),
+        left("FENCED"),
+    ]);
+    for device in of {
+        table.push([
+            device.name.clone(),
+            device.kind.to_owned(),
+            device.mode(),
+            device.parameter_text(),
+            device.sessions.to_string(),
+            device.queued.to_string(),
+            device.in_service.to_string(),
+            format::percent(device.utilisation),
+            format::percent(device.predicted_utilisation),
+            device.memory_text(),
+            device.fence_text(),
+        ]);
+    }
+    table
+}
+
+fn workers(of: &[Device]) -> Table {
+    let right = |title| (title, Align::Right);
+    let left = |title| (title, Align::Left);
+    let mut table = Table::new(&[
+        left("DEVICE"),
+        left("RUNTIME"),
+        left("VERSION"),
+        left("STATE"),
+        right("PID"),
+        right("RESTARTS"),
+    ]);
+    for device in of {
+        for worker in &device.workers {
+            table.push([
+                device.name.clone(),
+                worker.runtime.clone(),
+                worker.runtime_version.clone(),
+                worker.state.clone(),
+                worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+                worker.restarts.to_string(),
+            ]);
+        }
+    }
+    table
+}
