@@ -60,7 +60,7 @@ async fn what_is_promised_predicted_seen_and_refused_is_counted() {
         for name in ["edgemux_session_predicted_latency_seconds", "edgemux_session_observed_latency_seconds"]
         {
             let latency = sample(name, &labels);
-            assert!(latency >= 0.005 && latency < 10.0, "{name} {quantile}: {latency} s");
+            assert!((0.005..10.0).contains(&latency), "{name} {quantile}: {latency} s");
         }
     }
     let utilisation = sample("edgemux_device_predicted_utilisation", "device=\"gpu0\"");
