@@ -8,6 +8,7 @@
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/passes/inliner.h>
+#include <torch/csrc/profiler/orchestration/observer.h>
 #include <torch/script.h>
 #include <torch/version.h>
 
@@ -135,9 +136,13 @@ void flatten(const c10::IValue& value, const char* const* names, size_t name_cou
   }
 }
 
-class Meter final : public c10::MemoryReportingInfoBase {
+// Allocations are told to whatever profiler a thread has. libtorch takes it for one of its own kind, so this is one, which
+// counts and does no more.
+class Meter final : public torch::profiler::impl::ProfilerStateBase {
  public:
-  explicit Meter(c10::DeviceType type) : type_(type) {}
+  explicit Meter(c10::DeviceType type)
+      : ProfilerStateBase(torch::profiler::impl::ProfilerConfig(torch::profiler::impl::ProfilerState::Disabled)),
+        type_(type) {}
 
   void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device device) override {
     if (device.type() == type_) {
@@ -148,6 +153,10 @@ class Meter final : public c10::MemoryReportingInfoBase {
 
   bool memoryProfilingEnabled() const override {
     return true;
+  }
+
+  torch::profiler::impl::ActiveProfilerType profilerType() override {
+    return torch::profiler::impl::ActiveProfilerType::NONE;
   }
 
   int64_t held() const {
@@ -197,6 +206,16 @@ const char* em_version() {
 
 int em_device_count() {
   return c10::impl::hasDeviceGuardImpl(c10::kCUDA) ? c10::impl::getDeviceGuardImpl(c10::kCUDA)->deviceCount() : 0;
+}
+
+int em_device_open(int device) {
+  return guarded([&] {
+    const c10::Device where = device_of(device);
+    at::globalContext().lazyInitDevice(where.type());
+    const c10::impl::VirtualGuardImpl guard(where.type());
+    guard.setDevice(where);
+    guard.synchronizeDevice(where.index());
+  });
 }
 
 int em_device_check(int device) {

@@ -32,6 +32,8 @@ const char* em_version();
 
 // How many CUDA devices there are; 0 if CUDA was not loaded before anything else of libtorch was used.
 int em_device_count();
+// Makes a context on a CUDA device.
+int em_device_open(int device);
 // Waits for everything on the device. Fails if the device's context is broken, and then it stays broken.
 int em_device_check(int device);
 int em_device_memory(int device, em_memory* memory);

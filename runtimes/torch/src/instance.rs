@@ -39,7 +39,11 @@ impl TorchInstance {
                 match instance.model.infer(&mut instance.staging, &views) {
                     Ok(_) => {}
                     Err(failure) => match instance.model.blame(failure) {
-                        lost @ RunError::DeviceLost(_) => return Err(lost),
+                        lost @ RunError::DeviceLost(_) => {
+                            // Pinned memory cannot be given back on a broken device: trying ends the process.
+                            std::mem::forget(instance);
+                            return Err(lost);
+                        }
                         // A client's inputs may do better than zeros.
                         _ => break,
                     },
@@ -155,7 +159,11 @@ impl TorchModel {
             .map(|output| output.f_to_device_(tch::Device::Cpu, output.f_kind()?, true, false))
             .collect::<Result<Vec<_>, _>>()?;
         stream.mark(Mark::OutputsBack)?;
-        stream.wait(Mark::OutputsBack)?;
+        if let Err(broken) = stream.wait(Mark::OutputsBack) {
+            // Pinned memory cannot be given back on a broken device: trying ends the process, which has yet to answer.
+            std::mem::forget(outputs);
+            return Err(broken.into());
+        }
         let timing = Timing {
             input_ns: stream.elapsed_ns(Mark::Begun, Mark::InputsThere)?,
             infer_ns: stream.elapsed_ns(Mark::InputsThere, Mark::Run)?,

@@ -65,6 +65,7 @@ impl Runtime for Torch {
         };
         limits::apply(torch.device, options.memory_limit_mb);
         torch.tune(device.threads).map_err(|error| OpenError::Device(error.to_string()))?;
+        torch.device.open().map_err(|error| OpenError::Device(error.to_string()))?;
         Ok(torch)
     }
 

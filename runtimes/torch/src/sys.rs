@@ -96,6 +96,7 @@ unsafe extern "C" {
     fn em_error() -> *const c_char;
     fn em_version() -> *const c_char;
     fn em_device_count() -> c_int;
+    fn em_device_open(device: c_int) -> c_int;
     fn em_device_check(device: c_int) -> c_int;
     fn em_device_memory(device: c_int, memory: *mut DeviceMemory) -> c_int;
     fn em_device_trim(device: c_int) -> c_int;
@@ -162,6 +163,15 @@ pub(crate) fn device_count() -> usize {
 }
 
 impl Device {
+    /// Makes this process's context on a CUDA device; the processor needs none.
+    pub(crate) fn open(self) -> Result<(), TorchError> {
+        match self {
+            Self::Cpu => Ok(()),
+            // SAFETY: any number may be tried.
+            Self::Cuda(_) => check(unsafe { em_device_open(self.number()) }),
+        }
+    }
+
     /// Waits for everything on the device; an error means that the device is of no more use to this process.
     pub(crate) fn check(self) -> Result<(), TorchError> {
         // SAFETY: the number is one of `device_count`, which `Torch::open` has checked.

@@ -220,6 +220,8 @@ pub(crate) fn subject() -> Subject {
         _ => DeviceKind::Cpu,
     };
     let good = model("conv_relu");
+    let side = if kind == DeviceKind::Gpu { 4096 } else { 512 };
+    let square = Tensor::fp32(&[side as i64, side as i64], &vec![0.0; side * side]);
     Subject {
         runtime: "torch",
         format: "pt",
@@ -237,7 +239,7 @@ pub(crate) fn subject() -> Subject {
             transposed(),
             small(),
         ],
-        slow: Slow { file: model("slow"), inputs: vec![Tensor::fp32(&[512, 512], &vec![0.0; 512 * 512])] },
+        slow: Slow { file: model("slow"), inputs: vec![square] },
         decoupled: None,
         broken: vec![
             ("empty", vec![]),
