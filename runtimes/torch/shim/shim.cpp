@@ -20,12 +20,8 @@
 #include <tuple>
 #include <vector>
 
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 10)
-#define EM_HAS_DEVICE_ALLOCATOR 1
-#endif
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 9)
-#define EM_HAS_HOST_ALLOCATOR 1
-#endif
+// What libtorch offers for every kind of device has grown; before that, memory is neither told nor given back.
+#define EM_TORCH_AT_LEAST(minor) (TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= minor))
 
 namespace {
 
@@ -229,7 +225,7 @@ int em_device_check(int device) {
 int em_device_memory(int device, em_memory* memory) {
   return guarded([&] {
     *memory = {};
-#ifdef EM_HAS_DEVICE_ALLOCATOR
+#if EM_TORCH_AT_LEAST(10)
     if (device >= 0) {
       const auto index = static_cast<c10::DeviceIndex>(device);
       c10::DeviceAllocator* allocator = c10::getDeviceAllocator(c10::kCUDA);
@@ -246,10 +242,8 @@ int em_device_memory(int device, em_memory* memory) {
 int em_device_trim(int device) {
   return guarded([&] {
     if (device >= 0) {
-#ifdef EM_HAS_DEVICE_ALLOCATOR
+#if EM_TORCH_AT_LEAST(9)
       c10::getDeviceAllocator(c10::kCUDA)->emptyCache();
-#endif
-#ifdef EM_HAS_HOST_ALLOCATOR
       at::getHostAllocator(c10::kCUDA)->empty_cache();
 #endif
     }
