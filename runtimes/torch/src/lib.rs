@@ -1,12 +1,12 @@
 //! TorchScript models by libtorch, on CUDA and on the processor from one binary.
 //!
 //! A model file is what `torch.jit.save` writes, with one addition: TorchScript says nothing of the datatypes and shapes
-//! that a model takes, so the archive must hold them in an extra file ([`signature`]). README.md shows how.
+//! that a model takes, so the archive must hold them in an extra file (`signature`). README.md shows how.
 //!
-//! * [`cuda`]: CUDA is looked for when the worker starts; a binary without it is the same binary;
-//! * [`model`], [`instance`]: loading, warming up, running;
-//! * [`lane`]: one stream per lane, that is per request in service at once;
-//! * [`limits`]: a model that allocates without end is to fail, not the machine.
+//! * `cuda`: CUDA is looked for when the worker starts; a binary without it is the same binary;
+//! * `model`, `instance`: loading, warming up, running;
+//! * `lane`: one stream per lane, that is per request in service at once;
+//! * `limits`: a model that allocates without end is to fail, not the machine.
 //!
 //! libtorch cannot be stopped in mid-run: cancelling has effect only on requests that have not begun.
 #![cfg(feature = "libtorch")]
