@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-multiplexer", &[]),
     ("edgemux-runtime-onnx", &["edgemux-runtime-api"]),
     ("edgemux-runtime-emulator", &["edgemux-runtime-api"]),
+    ("edgemux-runtime-torch", &["edgemux-runtime-api"]),
     ("edgemux-runtime-conformance", &["edgemux-runtime-api"]),
     (
         "edgemuxd",

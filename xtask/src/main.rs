@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod edges;
+mod native;
 mod python;
 mod run;
 
@@ -9,14 +10,18 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::run::{cargo, root, say};
+use crate::run::{cargo, cargo_with, root, rustdoc_with, say};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test    build the binaries, then run every test: Rust, end to end, and the Python clients'
-          (needs Python 3.10 to 3.13 with venv; its packages are fetched once, into the cache directory)
-  check   format, clippy, documentation, dependency edges, shipped configuration files
+  test             build the binaries, then run every test: Rust, end to end, and the Python clients'
+                   (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
+                   runtimes are fetched once, into the cache directory)
+  check            format, clippy, documentation, dependency edges, shipped configuration files
+  native [PART]..  fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
+                   none is named), and print the variables under which cargo finds them:
+                   eval \"$(cargo xtask native)\"
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +39,10 @@ fn chore() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["check"] => check(),
+        ["native", ref parts @ ..] => {
+            print!("{}", native::environment(parts)?.exports());
+            Ok(())
+        }
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -45,10 +54,11 @@ fn chore() -> Result<()> {
 fn test() -> Result<()> {
     // First what may have to be fetched: whatever is missing is said before long builds.
     let python = python::environment()?;
+    let native = native::environment(&[])?;
     say("building the binaries that the tests drive");
     cargo(&["build", "--package", "edgemuxd", "--package", "edgemux"])?;
     say("Rust tests, end to end among them");
-    cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    cargo_with(&native, &["test", "--workspace", "--all-features", "--no-fail-fast"])?;
     say("tests over the unmodified Python clients");
     python::pytest(&python)
 }
@@ -56,10 +66,12 @@ fn test() -> Result<()> {
 fn check() -> Result<()> {
     say("format");
     cargo(&["fmt", "--all", "--check"])?;
+    let native = native::environment(&[])?;
     say("clippy");
-    cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"])?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"];
+    cargo_with(&native, &clippy)?;
     say("documentation");
-    run::with_env("RUSTDOCFLAGS", "--deny warnings", &["doc", "--workspace", "--no-deps"])?;
+    rustdoc_with(&native, &["doc", "--workspace", "--all-features", "--no-deps"])?;
     say("dependency edges");
     edges::check()?;
     say("shipped configuration file");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::run::{root, run, say};
+use crate::run::{cache, root, run, say};
 
 /// Makes the environment if it is not there, and returns its Python.
 pub(crate) fn environment() -> Result<PathBuf> {
@@ -55,13 +55,4 @@ fn version() -> Result<Vec<u8>> {
         .output()
         .context("the tests over Python clients need python3, 3.10 to 3.13; it is not on the PATH")?;
     Ok(output.stdout)
-}
-
-fn cache() -> Result<PathBuf> {
-    let caches = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(caches) => PathBuf::from(caches),
-        None => PathBuf::from(std::env::var_os("HOME").context("neither HOME nor XDG_CACHE_HOME is set")?)
-            .join(".cache"),
-    };
-    Ok(caches.join("edgemux"))
 }

@@ -5,9 +5,21 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::native::Environment;
+
 /// The workspace's folder.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// The folder in the user's cache directory for what is fetched once.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let caches = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(caches) => PathBuf::from(caches),
+        None => PathBuf::from(std::env::var_os("HOME").context("neither HOME nor XDG_CACHE_HOME is set")?)
+            .join(".cache"),
+    };
+    Ok(caches.join("edgemux"))
 }
 
 /// Says what comes next.
@@ -20,9 +32,14 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<()> {
     run(cargo_command().args(arguments))
 }
 
-/// Runs cargo with one variable set.
-pub(crate) fn with_env(key: &str, value: &str, arguments: &[&str]) -> Result<()> {
-    run(cargo_command().env(key, value).args(arguments))
+/// Runs cargo in the workspace, where it finds native parts.
+pub(crate) fn cargo_with(native: &Environment, arguments: &[&str]) -> Result<()> {
+    run(native.apply(&mut cargo_command())?.args(arguments))
+}
+
+/// Lints the documentation, native parts' crates among it.
+pub(crate) fn rustdoc_with(native: &Environment, arguments: &[&str]) -> Result<()> {
+    run(native.apply(&mut cargo_command())?.env("RUSTDOCFLAGS", "--deny warnings").args(arguments))
 }
 
 /// What cargo prints.
