@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use edgemux_proto::edgemux::v1::{FenceRequest, SessionState, UnfenceRequest};
 use edgemux_tests::{
-    Client, Daemon, Emulated, PATIENCE, Setup, assert_echo, echo, edgemuxd, eventually, get, terms,
+    Client, Daemon, Emulated, Load, PATIENCE, Setup, assert_echo, echo, edgemuxd, eventually, get, terms,
 };
 use tempfile::TempDir;
 use tonic::Code;
@@ -233,6 +233,44 @@ async fn no_request_of_a_client_reaches_hardware_that_is_back_before_all_of_its_
     );
     assert!(served <= Instant::now());
     client.until_ready("second").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn every_request_ends_though_the_hardware_comes_and_goes() {
+    let made_up = MadeUp::new();
+    made_up.coral(40.0);
+    let daemon = made_up
+        .setup("tpu0", "edgetpu", "coral-pci:0")
+        .emulated("a", Emulated::new(1.0).on_tpu())
+        .emulated("b", Emulated::new(3.0).on_tpu())
+        .start()
+        .await;
+    let client = daemon.client().await;
+    let loads = [
+        Load::start(&daemon, &echo("a", [1.0; 4]), 4).await,
+        Load::start(&daemon, &echo("b", [1.0; 4]), 2).await,
+    ];
+    for _ in 0..4 {
+        made_up.remove("dev/apex_0");
+        until_fenced(&client, "tpu0").await;
+        made_up.file("dev/apex_0", "");
+        until_unfenced(&client, "tpu0").await;
+        for model in ["a", "b"] {
+            client.until_ready(model).await;
+            assert_echo(&client.infer(echo(model, [3.0; 4])).await.unwrap(), [3.0; 4]);
+        }
+    }
+    for load in loads {
+        let outcomes = load.stop().await;
+        assert!(outcomes.iter().any(|outcome| outcome.code == Code::Ok));
+        let other = outcomes.iter().find(|outcome| !matches!(outcome.code, Code::Ok | Code::Unavailable));
+        assert!(other.is_none(), "{other:?}");
+    }
+    for model in ["a", "b"] {
+        client.until_load(model, 0, 0).await;
+        assert_eq!(client.session(model).await.crashes, 0);
+    }
     daemon.stop().await;
 }
 

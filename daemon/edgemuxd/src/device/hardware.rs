@@ -188,9 +188,9 @@ impl Device {
         self.hardware.plugging.load(Ordering::Relaxed)
     }
 
-    /// Is its hardware gone, or not in use yet?
-    pub(super) fn is_absent(&self) -> bool {
-        self.lock().absence.is_some()
+    /// Is its hardware gone?
+    pub(super) fn is_gone(&self) -> bool {
+        self.lock().absence.as_ref().is_some_and(|absence| !absence.is_returning())
     }
 
     /// Is its hardware back, and not in use yet?

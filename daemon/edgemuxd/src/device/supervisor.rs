@@ -164,7 +164,9 @@ impl Supervisor {
                 }
                 Err(error) => self.after_failed_start(&error),
             }
-            let wait = backoff.after_death(started.elapsed());
+            // One that ended with its hardware says nothing of how the next will fare.
+            let gone = self.device.is_gone();
+            let wait = if gone { Duration::ZERO } else { backoff.after_death(started.elapsed()) };
             if matches!(self.wait(wait).await, End::Stopped) {
                 return;
             }
@@ -369,7 +371,7 @@ impl Supervisor {
     /// Says who is to blame, and whether anybody is quarantined.
     fn after_death(&mut self, death: Death, hung: bool, on_device: Option<SessionId>) {
         let suspects = [on_device, self.loading.take()];
-        let blame = (hung || !death.from_outside()) && !self.device.is_absent();
+        let blame = (hung || !death.from_outside()) && !self.device.is_gone();
         tracing::warn!(
             device = %self.device.name, runtime = self.runtime.name(), %death, hung,
             ?suspects, "the worker is dead"

@@ -7,6 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Config;
 
 /// A machine of files.
 struct MadeUp(TempDir);
@@ -251,4 +252,67 @@ fn a_lock_folder_that_others_can_write_to_or_that_is_a_link_is_not_trusted() {
     let folder = made_up.root().join("run/edgemux");
     std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     assert!(made_up.machine().locks().take(&source("jetson")).is_err());
+}
+
+fn configured(made_up: &MadeUp, sources: &[&str]) -> Config {
+    let device = |source: &&str| {
+        let name = source.replace(':', "-");
+        format!(
+            "[[device]]\nname = '{name}'\nkind = 'edgetpu'\nsource = '{source}'\nruntimes = ['edgetpu']\n"
+        )
+    };
+    let text: String = sources.iter().map(device).collect();
+    Config { device_root: made_up.root().to_owned(), ..toml::from_str(&text).unwrap() }
+}
+
+#[test]
+fn hardware_found_by_number_stays_the_same_one_when_another_is_unplugged() {
+    let made_up = MadeUp::new();
+    made_up.file("run/x", "").usb("1-2", ("18d1", "9302"), 4).usb("1-3", ("18d1", "9302"), 5);
+    let mut hardware = Hardware::take(&configured(&made_up, &["coral-usb:0", "coral-usb:1"])).unwrap();
+    std::fs::remove_dir_all(made_up.root().join("sys/bus/usb/devices/1-2")).unwrap();
+    let gone = Change::Gone("no Coral on USB port 1-2".into());
+    assert_eq!(hardware.look(false), [gone, Change::None]);
+    assert_eq!(hardware.look(false), [Change::None, Change::None], "news is told once");
+    made_up.usb("1-2", ("1a6e", "089a"), 6);
+    assert_eq!(hardware.look(false), [Change::Back, Change::None]);
+    let sources: Vec<_> =
+        hardware.watched().iter().filter_map(|one| Some(one.seen()?.source.to_string())).collect();
+    assert_eq!(sources, ["coral-usb:1-2", "coral-usb:1-3"]);
+}
+
+#[test]
+fn one_piece_of_hardware_by_two_names_is_refused() {
+    let made_up = MadeUp::new();
+    made_up.file("run/x", "").usb("1-2", ("18d1", "9302"), 4);
+    let refused = Hardware::take(&configured(&made_up, &["coral-usb:0", "coral-usb:1-2"])).unwrap_err();
+    assert!(refused.to_string().contains("the source of two devices"), "{refused}");
+}
+
+#[test]
+fn firmware_that_does_not_come_up_in_time_is_hardware_that_is_gone() {
+    let made_up = MadeUp::new();
+    made_up.file("run/x", "").usb("1-2", ("1a6e", "089a"), 4);
+    let mut hardware = Hardware::take(&configured(&made_up, &["coral-usb:0"])).unwrap();
+    std::fs::remove_dir_all(made_up.root().join("sys/bus/usb/devices/1-2")).unwrap();
+    assert!(matches!(&hardware.look(false)[..], [Change::Loading(_)]));
+    let changes: Vec<_> = (0..22).flat_map(|_| hardware.look(false)).collect();
+    let gone: Vec<_> = changes.iter().filter(|change| **change != Change::None).collect();
+    assert!(matches!(gone[..], [Change::Gone(_)]), "{gone:?}");
+    made_up.usb("1-2", ("18d1", "9302"), 5);
+    assert_eq!(hardware.look(false), [Change::Back], "what drove it is gone by then");
+}
+
+#[test]
+fn hardware_that_comes_late_and_is_somebody_elses_is_not_ours() {
+    let made_up = MadeUp::new();
+    made_up.file("run/x", "");
+    let mut hardware = Hardware::take(&configured(&made_up, &["coral-pci:0"])).unwrap();
+    let other = made_up.machine().locks().take(&source("coral-pci:0")).unwrap();
+    std::fs::write(made_up.root().join("run/edgemux/coral-pci-0.lock"), "4194305\n").unwrap();
+    made_up.file("dev/apex_0", "");
+    let changes = hardware.look(false);
+    assert!(matches!(&changes[..], [Change::Gone(why)] if why.contains("process 4194305")), "{changes:?}");
+    drop(other);
+    assert_eq!(hardware.look(false), [Change::Back]);
 }

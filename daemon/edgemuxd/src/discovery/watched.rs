@@ -64,11 +64,23 @@ impl Hardware {
     pub fn take(config: &Config) -> Result<Self, LockError> {
         let machine = Machine::new(&config.device_root);
         let mut watched: Vec<_> = config.device.iter().map(Watched::of).collect();
-        for one in &mut watched {
+        for (one, device) in watched.iter_mut().zip(&config.device) {
+            let device = &device.name;
             match one.find(&machine) {
                 Some(Err(Missing::Lock(error))) => return Err(error),
-                Some(Err(Missing::Absent(absent))) => one.absence = Some(absent.to_string()),
-                Some(Ok(found)) => one.seen = Some(found),
+                Some(Err(Missing::Absent(absent))) => {
+                    tracing::warn!(device, reason = %absent, "its hardware is not there: fenced until it is");
+                    one.absence = Some(absent.to_string());
+                }
+                Some(Ok(found)) => {
+                    let Found { source, name, driver, reading, .. } = &found;
+                    let (driver, mode) = (driver.as_deref(), reading.power_mode.as_deref());
+                    tracing::info!(device, %source, name, driver, mode, "hardware");
+                    if let Some(problem) = &found.problem {
+                        tracing::error!(device, problem, "its hardware is there and cannot be used");
+                    }
+                    one.seen = Some(found);
+                }
                 None => {}
             }
         }
