@@ -15,7 +15,7 @@ const LOOKS_PER_FULL: u64 = 4;
 /// Runs until the node is gone.
 pub(super) async fn run(node: Weak<Node>, mut hardware: Hardware) {
     let mut never_there: Vec<_> = hardware.watched().iter().map(|one| one.absence().is_some()).collect();
-    let mut fenced = vec![None; never_there.len()];
+    let mut fenced = never_there.clone();
     for looks in 0_u64.. {
         let full = looks.is_multiple_of(LOOKS_PER_FULL);
         let looked = tokio::task::spawn_blocking(move || {
@@ -42,9 +42,8 @@ pub(super) async fn run(node: Weak<Node>, mut hardware: Hardware) {
             {
                 node.change_power_mode(device, &mode);
             }
-            let now = Some(device.is_fenced());
-            if std::mem::replace(&mut fenced[at], now) == Some(true) && now == Some(false) && never_there[at]
-            {
+            let now = device.is_fenced();
+            if std::mem::replace(&mut fenced[at], now) && !now && never_there[at] {
                 never_there[at] = false;
                 load_what_waited(Arc::clone(&node));
             }
