@@ -21,6 +21,7 @@ Examples:
   edgemuxd --model-repository ./models --listen 127.0.0.1:9001
   edgemuxd --listen unix:/run/edgemux/edgemuxd.sock
   edgemuxd check-config /etc/edgemux/edgemuxd.toml
+  edgemuxd devices
 
 RUST_LOG sets what is logged, for example RUST_LOG=debug."
 )]
@@ -40,6 +41,9 @@ pub struct Args {
     /// Where to serve /metrics and /healthz [default: 127.0.0.1:8002]
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Below which devices are looked for; for tests
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub device_root: Option<PathBuf>,
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -52,6 +56,12 @@ pub enum Command {
     CheckConfig {
         /// The file
         file: PathBuf,
+    },
+    /// Print the accelerators of this machine, as JSON
+    Devices {
+        /// Below which devices are looked for; for tests
+        #[arg(long, value_name = "DIR", hide = true, default_value = "/")]
+        device_root: PathBuf,
     },
     /// Be the worker of a runtime; the daemon starts these itself
     #[command(hide = true)]

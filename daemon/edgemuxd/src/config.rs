@@ -10,6 +10,7 @@ use edgemux_multiplexer::Mode;
 use edgemux_runtime_api::runtime::DeviceKind;
 use serde::Deserialize;
 
+use crate::discovery::Source;
 use crate::runtimes::RuntimeKind;
 
 /// Where the daemon looks when no `--config` is given; absent is fine.
@@ -82,6 +83,9 @@ pub struct Config {
     pub drain_grace_s: f64,
     /// The devices; by default the processor as `cpu0`.
     pub device: Vec<Device>,
+    /// Below which devices are looked for: `/` but for tests.
+    #[serde(skip)]
+    pub device_root: PathBuf,
 }
 
 /// Which models are loaded at start.
@@ -190,6 +194,9 @@ pub struct Device {
     pub name: String,
     /// `cpu`, `gpu` or `edgetpu`.
     pub kind: DeviceKind,
+    /// The hardware behind it, for example `nvidia:0`: from then on its own, watched, and described by what it shows.
+    #[serde(default)]
+    pub source: Option<Source>,
     /// The runtimes that drive it, for example `["onnx"]`.
     pub runtimes: Vec<String>,
     /// Processor threads that one request may use; 0 leaves it to the runtime; at most 1024.
@@ -207,7 +214,8 @@ pub struct Device {
     /// `exclusive` on an edgeTPU: most requests of one co-compiled group in a row; 1 to 1024. By default 1.
     #[serde(default)]
     pub run_max: Option<NonZeroU32>,
-    /// Memory for models in bytes, by which admission goes; by default what an emulated device says, else unlimited.
+    /// Memory for models in bytes, by which admission goes; by default what an emulated device or the hardware says, else
+    /// unlimited.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
     /// Options of the emulator.
@@ -252,6 +260,7 @@ impl Default for Config {
             device: vec![Device {
                 name: "cpu0".into(),
                 kind: DeviceKind::Cpu,
+                source: None,
                 runtimes: vec!["onnx".into()],
                 threads: 0,
                 multiplexing: None,
@@ -264,6 +273,7 @@ impl Default for Config {
                 tflite: None,
                 edgetpu: None,
             }],
+            device_root: "/".into(),
         }
     }
 }
@@ -413,6 +423,12 @@ impl Config {
                     "each device has a name of its own",
                 );
             }
+            if let Some(source) = &device.source
+                && self.device[..at].iter().any(|other| other.source.as_ref() == Some(source))
+            {
+                let want = "each piece of hardware is the source of one device";
+                return range(&format!("device[{at}].source"), &source.to_string(), want);
+            }
         }
         Ok(())
     }
@@ -477,7 +493,7 @@ impl Device {
         })
     }
 
-    /// Bytes for models; none where nothing says so.
+    /// Bytes for models; none where nothing here says so.
     pub fn memory_bytes(&self) -> Option<u64> {
         let emulated = || self.emulator.as_ref()?.get("memory-bytes")?.as_integer()?.try_into().ok();
         self.memory_bytes.or_else(emulated)
@@ -513,6 +529,11 @@ impl Device {
                 let want = "a runtime of this release: onnx, emulator, torch, tflite or edgetpu";
                 return range(&key("runtimes"), runtime, want);
             }
+        }
+        if let Some(source) = self.source.as_ref().filter(|source| source.kind() != self.kind) {
+            let want =
+                "hardware of the device's kind: nvidia and jetson are gpu, coral-pci and coral-usb edgetpu";
+            return range(&key("source"), &source.to_string(), want);
         }
         within(&key("threads"), self.threads, 0, 1024, "0 to 1024")?;
         self.sharing_in_range(&key)
@@ -630,6 +651,11 @@ mod tests {
             ("[[device]]\nname = 'a'\nkind = 'npu'\nruntimes = ['onnx']", "unknown variant `npu`"),
             ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['cuda']", "a runtime of this release"),
             ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = []", "at least one runtime"),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nsource = 'coral-pci:0'\nruntimes = ['torch']",
+                "device[0].source = coral-pci:0: hardware of the device's kind",
+            ),
+            ("[[device]]\nname = 'a'\nkind = 'gpu'\nsource = 'gpu0'\nruntimes = ['torch']", "is no source"),
             ("not toml", "configuration"),
         ] {
             let error = read(text).expect_err(text);
@@ -641,6 +667,17 @@ mod tests {
     fn two_devices_of_one_name_are_refused() {
         let device = "[[device]]\nname = 'a'\nkind = 'cpu'\nruntimes = ['onnx']\n";
         assert!(read(&device.repeat(2)).unwrap_err().contains("a name of its own"));
+    }
+
+    #[test]
+    fn one_piece_of_hardware_is_one_device() {
+        let device = |name| {
+            format!(
+                "[[device]]\nname = '{name}'\nkind = 'edgetpu'\nsource = 'coral-usb:1-2'\nruntimes = ['edgetpu']\n"
+            )
+        };
+        assert_eq!(read(&device("a")).unwrap().device[0].source, Some("coral-usb:1-2".parse().unwrap()));
+        assert!(read(&(device("a") + &device("b"))).unwrap_err().contains("the source of one device"));
     }
 
     #[test]

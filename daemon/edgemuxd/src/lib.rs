@@ -2,7 +2,8 @@
 //!
 //! A request's way: [`grpc`] checks it, [`device`] queues it and asks the multiplexer who runs next, a worker process
 //! runs it, and the answer goes back the same way. [`node`] holds the sessions, [`repository`] the model files. Before a model
-//! is loaded, [`desk`] decides whether it may; while it runs, [`live`] learns what it costs.
+//! is loaded, [`desk`] decides whether it may; while it runs, [`live`] learns what it costs. [`discovery`] says which accelerators are
+//! there.
 #![forbid(unsafe_code)]
 
 pub mod args;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod corked;
 pub mod desk;
 pub mod device;
+pub mod discovery;
 pub mod grpc;
 pub mod http;
 pub mod listener;

@@ -257,6 +257,18 @@ impl Live {
         news
     }
 
+    /// Begins with what is known of another power mode, and from how many samples. Where nothing is, what was learned so far
+    /// is what it is thought to cost until there is a sample; it weighs nothing, and is not put into the store as seen there.
+    pub fn begin_anew(&mut self, known: Option<(Profile, u64)>) {
+        let thought = match &known {
+            Some((profile, _)) => Some(profile.clone()),
+            None => self.profile(runtime::Memory::default()),
+        };
+        self.estimator = estimator(known.as_ref(), self.promised, self.batching.is_some());
+        self.prior = thought;
+        self.moved = true;
+    }
+
     /// Forgets what was learned.
     pub fn reset(&mut self) {
         self.estimator = estimator(None, self.promised, self.batching.is_some());
@@ -286,4 +298,34 @@ fn together(profile: &Profile, asked: Batching) -> Option<profile::Batching> {
     let (fixed, per_item) = known.unwrap_or((Seconds::ZERO, per_item));
     let delay_max = Seconds::clamped(asked.delay_max_ms.unwrap_or(0.0) / 1e3);
     Some(profile::Batching { size_max: NonZeroU32::new(asked.size_max)?, fixed, per_item, delay_max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(ms: f64) -> Profile {
+        Profile::new(ServiceTime::constant(Seconds::from_ms(ms).unwrap()))
+    }
+
+    fn mean_ms(live: &Live) -> f64 {
+        live.profile(runtime::Memory::default()).unwrap().service.mean() * 1e3
+    }
+
+    #[test]
+    fn in_a_power_mode_that_is_known_a_session_costs_what_it_cost_there() {
+        let mut live = Live::new(Some((profile(5.0), 50)), &Terms::default());
+        live.begin_anew(Some((profile(9.0), 30)));
+        assert!((mean_ms(&live) - 9.0).abs() < 1e-9);
+        assert_eq!(live.samples(), 30);
+        assert!(live.take_moved() && !live.take_moved(), "everybody is looked at again, once");
+    }
+
+    #[test]
+    fn in_an_unknown_power_mode_the_old_cost_stands_until_the_first_sample_and_counts_for_nothing() {
+        let mut live = Live::new(Some((profile(5.0), 50)), &Terms::default());
+        live.begin_anew(None);
+        assert!((mean_ms(&live) - 5.0).abs() < 1e-9);
+        assert_eq!(live.samples(), 0, "nothing was seen there");
+    }
 }

@@ -1,11 +1,14 @@
 //! `edgemuxd`: trace, configuration, build, run until a signal, drain.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use edgemuxd::args::{Args, Command};
 use edgemuxd::config::Config;
+use edgemuxd::discovery::Machine;
 use edgemuxd::logging::Logging;
 use edgemuxd::runtimes::RuntimeKind;
 use edgemuxd::{serve, start};
@@ -15,12 +18,16 @@ use edgemuxd::{serve, start};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long calls that block may go on when all is done.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match args.command {
         Some(Command::CheckConfig { file }) => Config::read(&file).map_err(Into::into).map(|_| {
             println!("{}: ok", file.display());
         }),
+        Some(Command::Devices { device_root }) => show(&device_root),
         Some(Command::Worker { runtime, arguments }) => work(&runtime, &arguments),
         None => run(args),
     };
@@ -31,6 +38,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn show(root: &Path) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(&Machine::new(root).inventory())?);
+    Ok(())
 }
 
 fn work(runtime: &str, arguments: &[String]) -> Result<()> {
@@ -51,5 +63,8 @@ fn run(args: Args) -> Result<()> {
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build().context("cannot start the network threads")?;
-    runtime.block_on(serve::run(config, repository, logging))
+    let ended = runtime.block_on(serve::run(config, repository, logging));
+    // A driver that does not answer keeps nobody here.
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    ended
 }

@@ -1,5 +1,7 @@
 //! What `/metrics` shows, in Prometheus' text format: Triton's names for what Triton counts too, and our own.
 
+mod hardware;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,6 +80,8 @@ pub fn exposition(node: &Node) -> String {
     policed(&mut text, &sessions);
     admissions(&mut text, node);
     of_devices(&mut text, node);
+    hardware::of_devices(&mut text, node);
+    hardware::of_node(&mut text, node);
     text
 }
 

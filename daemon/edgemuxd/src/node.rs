@@ -1,12 +1,13 @@
 //! The node: its devices, its model repository, and the sessions that serve its models.
 
 mod admission;
+mod hardware;
 mod second_look;
 mod trial;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use edgemux_calibration::system::SpeedUp;
@@ -16,6 +17,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use crate::config::{Config, LoadAtStart};
 use crate::desk::{self, Desk, Held, PlaceId, Profiles, ReservationError, Verdict};
 use crate::device::{Device, LoadProblem};
+use crate::discovery::{self, DEFAULT_POWER_MODE, Hardware};
 use crate::regions::Regions;
 use crate::repository::{Repository, RepositoryError};
 use crate::session::{Session, State, Step};
@@ -128,18 +130,24 @@ pub struct Node {
     changes: watch::Sender<u64>,
     /// Asks for a second look before the next one is due.
     looks: Notify,
+    /// Held while what was learned is put into the store, and while a power mode changes.
+    filing: std::sync::Mutex<()>,
+    /// The machine as a whole.
+    figures: watch::Sender<discovery::Node>,
 }
 
 impl Node {
     /// Makes the node and starts its devices' workers. Nothing is loaded yet.
-    pub fn start(config: Config, repository: Repository) -> Arc<Self> {
+    pub fn start(config: Config, repository: Repository, hardware: Hardware) -> Arc<Self> {
         let state_dir = config.state_dir.clone().unwrap_or_default();
         let profiles = Arc::new(Profiles::open(&state_dir));
-        let start = |device: &crate::config::Device| {
-            let speed_up = profiles.speed_up(&device.name).unwrap_or_else(SpeedUp::none);
-            Device::start(device, &config.supervision, config.limits.queue_requests, speed_up)
+        let start = |(device, watched): (&crate::config::Device, &discovery::Watched)| {
+            let mode = watched.seen().and_then(|found| found.reading.power_mode_key());
+            let mode = mode.as_deref().unwrap_or(DEFAULT_POWER_MODE);
+            let speed_up = profiles.speed_up(&device.name, mode).unwrap_or_else(SpeedUp::none);
+            Device::start(device, &config.supervision, config.limits.queue_requests, speed_up, watched)
         };
-        let devices = config.device.iter().map(start).collect();
+        let devices = config.device.iter().zip(hardware.watched()).map(start).collect();
         let node = Arc::new(Self {
             desk: Desk::new(&config.admission, profiles),
             looks: Notify::new(),
@@ -152,12 +160,15 @@ impl Node {
             turn: Mutex::default(),
             started: watch::Sender::new(false),
             changes: watch::Sender::new(0),
+            filing: std::sync::Mutex::default(),
+            figures: watch::Sender::default(),
         });
         tokio::spawn(second_look::run(Arc::downgrade(&node)));
+        tokio::spawn(hardware::run(Arc::downgrade(&node), hardware));
         node
     }
 
-    /// Loads what the configuration says is loaded at start. A model that fails is logged and shown, no more.
+    /// Loads what the configuration says is loaded at start and is not. A model that fails is logged and shown, no more.
     pub async fn load_at_start(&self) {
         let models = match self.repository.models() {
             Ok(models) => models,
@@ -172,7 +183,11 @@ impl Node {
                 LoadAtStart::None => false,
                 LoadAtStart::Declared => !matches!(self.repository.declared(&model), Ok(None)),
             };
-            if wanted && let Err(error) = self.load(&model, None, None).await {
+            let is_loaded = self.read().contains_key(&model);
+            if wanted
+                && !is_loaded
+                && let Err(error) = self.load(&model, None, None).await
+            {
                 tracing::error!(%error, "at start");
             }
         }
@@ -234,7 +249,7 @@ impl Node {
         device.set_mode(desk::as_run(held.verdict.mode, device.snapshot().sharing));
         // From now on its file is known by its digest, and so is what is learned of it.
         let digest = self.digest(file).await?;
-        let known = self.desk.profiles.get(&digest, &device.name);
+        let known = self.desk.profiles.get(&digest, &device.name, &device.power_mode());
         let prior = known.or_else(|| held.profile.clone().map(|profile| (profile, PRIOR_SAMPLES)));
         let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
         let (id, terms) = (self.next_id(), held.terms.clone());
@@ -359,6 +374,15 @@ impl Node {
     /// The device of this name.
     pub fn device(&self, name: &str) -> Option<&Arc<Device>> {
         self.devices.iter().find(|device| device.name == name)
+    }
+
+    /// The machine as a whole, as it was seen last.
+    pub fn figures(&self) -> discovery::Node {
+        *self.figures.borrow()
+    }
+
+    fn filing(&self) -> MutexGuard<'_, ()> {
+        self.filing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts up with every change of a session.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::discovery::Hardware;
 use crate::grpc::Services;
 use crate::http;
 use crate::listener::Listener;
@@ -26,6 +27,8 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
 
+    // Before anybody is told that we serve: what another daemon drives is not ours.
+    let hardware = Hardware::take(&config)?;
     let mut listeners = Vec::new();
     for address in &config.listen {
         listeners.push(Listener::bind(address).await?);
@@ -41,7 +44,7 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     }
 
     let grace = Duration::from_secs_f64(config.drain_grace_s);
-    let node = Node::start(config, repository);
+    let node = Node::start(config, repository, hardware);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), repository = %node.repository.root().display(),
         devices = node.devices.len(), "edgemuxd"

@@ -28,6 +28,7 @@ pub fn prepare(args: Args) -> Result<(Config, Repository)> {
     config.metrics = args.metrics.unwrap_or(config.metrics);
     config.state_dir = args.state_dir.or(config.state_dir);
     config.model_repository = args.model_repository.or(config.model_repository);
+    config.device_root = args.device_root.unwrap_or(config.device_root);
     config.check()?;
 
     let state = config.state_dir.clone().unwrap_or_else(default_state_dir);

@@ -16,8 +16,6 @@ use sha2::{Digest, Sha256};
 
 /// The file in the state directory.
 const FILE: &str = "calibration";
-/// The power mode of a device whose modes are not read.
-pub(crate) const POWER_MODE: &str = "default";
 
 /// Profiles by model digest, device and power mode.
 #[derive(Debug)]
@@ -81,54 +79,54 @@ impl Profiles {
         self.lock().digests.get(path).map(|(_, _, digest)| digest.clone())
     }
 
-    /// What is known of a model on a device, and from how many samples.
-    pub(crate) fn get(&self, digest: &str, device: &str) -> Option<(Profile, u64)> {
+    /// What is known of a model on a device in a power mode, and from how many samples.
+    pub(crate) fn get(&self, digest: &str, device: &str, mode: &str) -> Option<(Profile, u64)> {
         let state = self.lock();
-        let entry = state.archive.entries.iter().find(|entry| is_of(&entry.key, digest, device))?;
+        let is_it = |entry: &&Entry| is_of(&entry.key, digest, device) && entry.key.power_mode == mode;
+        let entry = state.archive.entries.iter().find(is_it)?;
         Some((entry.profile.clone(), entry.samples))
     }
 
-    /// Keeps what was learned of a model on a device.
-    pub(crate) fn put(&self, digest: &str, device: &str, profile: &Profile, samples: u64) {
-        let key = Key {
-            model_digest: digest.to_owned(),
-            device: device.to_owned(),
-            power_mode: POWER_MODE.to_owned(),
-        };
-        let entry = Entry { key, profile: profile.clone(), samples, updated_unix_s: unix_s() };
+    /// Keeps what was learned of a model on a device in a power mode.
+    pub(crate) fn put(&self, digest: &str, device: &str, mode: &str, profile: &Profile, samples: u64) {
+        let key =
+            Key { model_digest: digest.to_owned(), device: device.to_owned(), power_mode: mode.to_owned() };
+        let entry = Entry { key: key.clone(), profile: profile.clone(), samples, updated_unix_s: unix_s() };
         let mut state = self.lock();
         state.changed = true;
-        match state.archive.entries.iter_mut().find(|entry| is_of(&entry.key, digest, device)) {
+        match state.archive.entries.iter_mut().find(|entry| entry.key == key) {
             Some(present) => *present = entry,
             None => state.archive.entries.push(entry),
         }
     }
 
-    /// Forgets a model on a device.
+    /// Forgets a model on a device, in every power mode.
     pub(crate) fn forget(&self, digest: &str, device: &str) {
         let mut state = self.lock();
         state.archive.entries.retain(|entry| !is_of(&entry.key, digest, device));
         state.changed = true;
     }
 
-    /// The speed-up curve last seen of a device.
-    pub(crate) fn speed_up(&self, device: &str) -> Option<SpeedUp> {
+    /// The speed-up curve last seen of a device in a power mode.
+    pub(crate) fn speed_up(&self, device: &str, mode: &str) -> Option<SpeedUp> {
         let state = self.lock();
-        state.archive.devices.iter().find(|entry| entry.device == device).map(|entry| entry.speed_up.clone())
+        let is_it = |entry: &&DeviceEntry| entry.device == device && entry.power_mode == mode;
+        state.archive.devices.iter().find(is_it).map(|entry| entry.speed_up.clone())
     }
 
-    /// Keeps a device's speed-up curve.
-    pub(crate) fn put_speed_up(&self, device: &str, speed_up: &SpeedUp, samples: u64) {
+    /// Keeps a device's speed-up curve in a power mode.
+    pub(crate) fn put_speed_up(&self, device: &str, mode: &str, speed_up: &SpeedUp, samples: u64) {
         let entry = DeviceEntry {
             device: device.to_owned(),
-            power_mode: POWER_MODE.to_owned(),
+            power_mode: mode.to_owned(),
             speed_up: speed_up.clone(),
             bus: None,
             samples,
         };
         let mut state = self.lock();
         state.changed = true;
-        match state.archive.devices.iter_mut().find(|entry| entry.device == device) {
+        let is_it = |present: &&mut DeviceEntry| present.device == device && present.power_mode == mode;
+        match state.archive.devices.iter_mut().find(is_it) {
             Some(present) => *present = entry,
             None => state.archive.devices.push(entry),
         }
@@ -170,7 +168,7 @@ impl Profiles {
 }
 
 fn is_of(key: &Key, digest: &str, device: &str) -> bool {
-    key.model_digest == digest && key.device == device && key.power_mode == POWER_MODE
+    key.model_digest == digest && key.device == device
 }
 
 fn unix_s() -> u64 {
@@ -217,16 +215,21 @@ mod tests {
         profiles.save().unwrap();
         assert!(!folder.path().join(FILE).exists(), "nothing was learned");
         let digest = "ab".repeat(32);
-        profiles.put(&digest, "tpu0", &profile(5.0), 7);
-        profiles.put(&digest, "tpu0", &profile(6.0), 9);
-        profiles.put_speed_up("gpu0", &SpeedUp::new(vec![1.0, 1.5]).unwrap(), 3);
+        profiles.put(&digest, "tpu0", "default", &profile(5.0), 7);
+        profiles.put(&digest, "tpu0", "default", &profile(6.0), 9);
+        profiles.put_speed_up("gpu0", "15W", &SpeedUp::new(vec![1.0, 1.5]).unwrap(), 3);
         profiles.save().unwrap();
         let again = Profiles::open(folder.path());
-        assert_eq!(again.get(&digest, "tpu0"), Some((profile(6.0), 9)));
-        assert_eq!(again.get(&digest, "tpu1"), None);
-        assert_eq!(again.speed_up("gpu0"), Some(SpeedUp::new(vec![1.0, 1.5]).unwrap()));
+        assert_eq!(again.get(&digest, "tpu0", "default"), Some((profile(6.0), 9)));
+        assert_eq!(again.get(&digest, "tpu1", "default"), None);
+        assert_eq!(again.speed_up("gpu0", "15W"), Some(SpeedUp::new(vec![1.0, 1.5]).unwrap()));
+        assert_eq!(again.speed_up("gpu0", "30W"), None);
+        again.put(&digest, "tpu0", "15W", &profile(12.0), 3);
+        assert_eq!(again.get(&digest, "tpu0", "15W"), Some((profile(12.0), 3)));
+        assert_eq!(again.get(&digest, "tpu0", "default"), Some((profile(6.0), 9)), "each mode has its own");
         again.forget(&digest, "tpu0");
-        assert_eq!(again.get(&digest, "tpu0"), None);
+        assert_eq!(again.get(&digest, "tpu0", "15W"), None);
+        assert_eq!(again.get(&digest, "tpu0", "default"), None);
     }
 
     #[test]
@@ -236,20 +239,20 @@ mod tests {
         std::fs::write(&file, "edgemux-calibration but not really").unwrap();
         let profiles = Profiles::open(folder.path());
         assert!(!file.exists() && file.with_extension("damaged").exists());
-        profiles.put(&"cd".repeat(32), "d", &profile(1.0), 1);
+        profiles.put(&"cd".repeat(32), "d", "default", &profile(1.0), 1);
         profiles.save().unwrap();
-        assert!(Profiles::open(folder.path()).get(&"cd".repeat(32), "d").is_some());
+        assert!(Profiles::open(folder.path()).get(&"cd".repeat(32), "d", "default").is_some());
     }
 
     #[test]
     fn a_full_disk_loses_nothing_that_is_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let profiles = Profiles::open(&folder.path().join("none"));
-        profiles.put(&"cd".repeat(32), "d", &profile(1.0), 1);
+        profiles.put(&"cd".repeat(32), "d", "default", &profile(1.0), 1);
         assert!(profiles.save().is_err());
         std::fs::create_dir(folder.path().join("none")).unwrap();
         profiles.save().unwrap();
-        assert!(Profiles::open(&folder.path().join("none")).get(&"cd".repeat(32), "d").is_some());
+        assert!(Profiles::open(&folder.path().join("none")).get(&"cd".repeat(32), "d", "default").is_some());
     }
 
     #[test]
@@ -257,13 +260,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (here, there) = (Profiles::open(folder.path()), Profiles::open(&folder.path().join("x")));
         let (a, b) = ("aa".repeat(32), "bb".repeat(32));
-        here.put(&a, "d", &profile(1.0), 100);
-        there.put(&a, "d", &profile(2.0), 10);
-        there.put(&b, "d", &profile(3.0), 10);
+        here.put(&a, "d", "default", &profile(1.0), 100);
+        there.put(&a, "d", "default", &profile(2.0), 10);
+        there.put(&b, "d", "default", &profile(3.0), 10);
         let document = there.export();
         assert_eq!(here.import(&document).unwrap(), 1);
-        assert_eq!(here.get(&a, "d").unwrap().1, 100);
-        assert_eq!(here.get(&b, "d").unwrap().0, profile(3.0));
+        assert_eq!(here.get(&a, "d", "default").unwrap().1, 100);
+        assert_eq!(here.get(&b, "d", "default").unwrap().0, profile(3.0));
         let mut damaged = document.clone();
         *damaged.last_mut().unwrap() ^= 1;
         assert!(here.import(&damaged).is_err() && here.import(&document[..20]).is_err());

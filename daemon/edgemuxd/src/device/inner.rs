@@ -10,6 +10,7 @@ use edgemux_runtime_api::client::{Job, Worker};
 use tokio::sync::oneshot;
 
 use super::batch;
+use super::hardware::Absence;
 use super::request::{Answer, Beside, Failure, Pending, Responder};
 use super::supervisor::WorkerStatus;
 use super::utilisation::Utilisation;
@@ -32,8 +33,10 @@ pub(super) struct Inner {
     pub(super) multiplexing: Multiplexing,
     pub(super) sharing: Sharing,
     pub(super) predicted_utilisation: f64,
-    /// Why nothing is to reach the device, if so.
+    /// Why an operator lets nothing reach the device, if so.
     pub(super) fenced: Option<String>,
+    /// Of its hardware, if so.
+    pub(super) absence: Option<Absence>,
     /// Scratch, kept for its capacity.
     pub(super) actions: Vec<Action>,
     /// The requests of the batch that is being put together.
@@ -58,6 +61,16 @@ impl Inner {
             .iter()
             .filter(move |(_, pending)| pending.is_with_worker() && pending.session.runtime == runtime)
             .map(|(&request, pending)| (request, pending))
+    }
+
+    /// Why nothing is to reach the device, if so.
+    pub(super) fn why_fenced(&self) -> Option<&str> {
+        self.absence.as_ref().map(Absence::reason).or(self.fenced.as_deref())
+    }
+
+    /// Is the daemon's own warm-up kept from it as well?
+    pub(super) fn is_closed(&self) -> bool {
+        self.fenced.is_some() || self.absence.as_ref().is_some_and(|absence| !absence.is_returning())
     }
 
     pub(super) fn effect(&mut self, action: Action, effects: &mut Vec<Effect>) {

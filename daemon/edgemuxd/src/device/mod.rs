@@ -5,6 +5,7 @@
 //! that are ever held together, the device's is taken before a session's.
 
 mod batch;
+mod hardware;
 mod inner;
 mod outcome;
 mod request;
@@ -33,6 +34,7 @@ use self::request::{Beside, Pending};
 pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
 use crate::config::{self, Multiplexing, Sharing};
+use crate::discovery::Watched;
 use crate::runtimes::{Format, RuntimeKind};
 use crate::session::Session;
 use crate::terms::Excess;
@@ -46,8 +48,9 @@ pub struct Device {
     pub kind: DeviceKind,
     /// Requests that its workers can run together.
     pub lanes: usize,
-    /// Bytes for models; none where it is not limited.
-    pub memory_bytes: Option<u64>,
+    /// Bytes for models that the configuration sets.
+    memory_bytes: Option<u64>,
+    hardware: hardware::Hardware,
     origin: Instant,
     queue_limit: usize,
     inner: Mutex<Inner>,
@@ -118,6 +121,7 @@ impl Device {
         supervision: &config::Supervision,
         queue_limit: usize,
         speed_up: SpeedUp,
+        watched: &Watched,
     ) -> Arc<Self> {
         let sharing = config.sharing();
         let mut supervisors = BTreeMap::new();
@@ -135,11 +139,13 @@ impl Device {
             kind: config.kind,
             lanes: sharing.width.get() as usize,
             memory_bytes: config.memory_bytes(),
+            hardware: hardware::Hardware::new(watched),
             origin,
             queue_limit,
             wake: watch::Sender::new(None),
             inner: Mutex::new(Inner {
                 multiplexer: Multiplexer::new(sharing.mode(config.multiplexing())),
+                absence: watched.absence().map(hardware::Absence::gone),
                 presence: Presence::default(),
                 speed_up: SpeedUpEstimator::new(&speed_up, sharing.width.get() as usize),
                 multiplexing: config.multiplexing(),
@@ -160,6 +166,9 @@ impl Device {
         });
         for (runtime, commands) in receivers {
             supervisor::start(Arc::clone(&device), runtime, config, supervision, commands);
+        }
+        if watched.absence().is_some() {
+            device.handle(Event::Fenced(true));
         }
         tokio::spawn(timer::run(Arc::downgrade(&device), device.wake.subscribe(), origin));
         device
@@ -372,15 +381,15 @@ impl Device {
 
     /// Keeps every request from the device, or lets them through again; those in service finish.
     pub fn fence(&self, reason: Option<String>) {
-        let fenced = reason.is_some();
         tracing::warn!(device = %self.name, ?reason, "fence");
-        self.lock().fenced = reason;
-        self.handle(Event::Fenced(fenced));
+        let mut inner = self.lock();
+        inner.fenced = reason;
+        self.enclose(inner);
     }
 
     /// Is every request kept from it?
     pub fn is_fenced(&self) -> bool {
-        self.lock().fenced.is_some()
+        self.lock().why_fenced().is_some()
     }
 
     /// Runs one request on zeros. An error is the worker's death, or that the session is gone.
@@ -449,7 +458,7 @@ impl Device {
             mode: inner.multiplexer.mode(),
             multiplexing: inner.multiplexing,
             sharing: inner.sharing,
-            fenced: inner.fenced.clone(),
+            fenced: inner.why_fenced().map(str::to_owned),
             speed_up: inner.speed_up.speed_up(),
         }
     }

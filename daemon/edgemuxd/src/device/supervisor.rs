@@ -20,7 +20,7 @@ use super::warm_up::warm_up;
 use super::{Device, Failure, Purpose};
 use crate::config;
 use crate::runtimes::RuntimeKind;
-use crate::session::{Loaded, Session, Step};
+use crate::session::{Loaded, Session, State, Step};
 
 /// Loads and unloads that may wait for the one under way.
 pub(super) const COMMANDS_WAITING_MAX: usize = 64;
@@ -112,7 +112,12 @@ pub(super) fn start(
     supervision: &config::Supervision,
     commands: mpsc::Receiver<Command>,
 ) {
-    let options = config.options(runtime).map(serde_json::to_string);
+    let mut options = config.options(runtime).cloned();
+    if let (RuntimeKind::Torch, Some(index)) = (runtime, device.gpu_index()) {
+        // What the operator says of it counts for more.
+        options.get_or_insert_default().entry("index").or_insert(index.into());
+    }
+    let options = options.as_ref().map(serde_json::to_string);
     let options = options.transpose().ok().flatten().unwrap_or_default();
     let spec = DeviceSpec { name: config.name.clone(), kind: config.kind, threads: config.threads, options };
     let supervisor = Supervisor {
@@ -133,12 +138,20 @@ impl Supervisor {
     async fn run(mut self) {
         let mut backoff = Backoff::new(BackoffPolicy::default());
         loop {
+            if matches!(self.until_there().await, End::Stopped) {
+                return;
+            }
+            let plugging = self.device.plugging();
             self.report(0, "starting".into(), String::new());
             let started = Instant::now();
             match self.spawn().await {
                 Ok((worker, readers)) => {
                     let worker = Arc::new(worker);
                     let hung = self.put_in_charge(&worker, readers);
+                    if self.device.plugging() != plugging {
+                        // It has opened what is not there any more.
+                        worker.kill();
+                    }
                     let end = self.serve(&worker).await;
                     if matches!(end, End::Stopped) {
                         worker.stop();
@@ -151,7 +164,9 @@ impl Supervisor {
                 }
                 Err(error) => self.after_failed_start(&error),
             }
-            let wait = backoff.after_death(started.elapsed());
+            // One that ended with its hardware says nothing of how the next will fare.
+            let gone = self.device.is_gone();
+            let wait = if gone { Duration::ZERO } else { backoff.after_death(started.elapsed()) };
             if matches!(self.wait(wait).await, End::Stopped) {
                 return;
             }
@@ -185,10 +200,19 @@ impl Supervisor {
 
     /// Loads what is to be loaded and obeys commands until the worker dies.
     async fn serve(&mut self, worker: &Arc<Worker>) -> End {
+        // Hardware that is back is for clients when everybody is warmed up, and not before.
+        let returning = self.device.is_returning();
+        if returning {
+            self.refuse_waiting();
+        }
         for at in 0..self.sessions.len() {
-            if self.bring_up(worker, at).await.is_err() {
+            if self.bring_up(worker, at, !returning).await.is_err() {
                 return End::Died;
             }
+        }
+        if returning {
+            self.device.recovered(self.runtime);
+            self.sessions.iter_mut().for_each(Supervised::ready);
         }
         self.sessions.retain(|supervised| !supervised.session.state().is_over());
         loop {
@@ -199,7 +223,7 @@ impl Supervisor {
                     None => return End::Stopped,
                     Some(Command::Load { session, done }) => {
                         self.add(session, done);
-                        if self.bring_up(worker, self.sessions.len() - 1).await.is_err() {
+                        if self.bring_up(worker, self.sessions.len() - 1, true).await.is_err() {
                             return End::Died;
                         }
                         self.sessions.retain(|supervised| !supervised.session.state().is_over());
@@ -236,6 +260,53 @@ impl Supervisor {
         }
     }
 
+    /// While its hardware is gone there is no worker, and nothing waits for one.
+    async fn until_there(&mut self) -> End {
+        let mut there = self.device.there();
+        if *there.borrow_and_update() {
+            return End::Died;
+        }
+        self.report(0, "waits for its hardware".into(), String::new());
+        self.refuse_waiting();
+        loop {
+            tokio::select! {
+                // The sender lives in the device.
+                _ = there.changed() => if *there.borrow_and_update() {
+                    return End::Died;
+                },
+                command = self.commands.recv() => match command {
+                    None => return End::Stopped,
+                    Some(Command::Load { session, done }) => {
+                        self.add(session, done);
+                        self.refuse_waiting();
+                    }
+                    Some(Command::Unload { session, done }) => {
+                        self.remove(session);
+                        let _ = done.send(());
+                    }
+                },
+            }
+        }
+    }
+
+    /// A first load is told at once; sessions that were ready wait for better times, their requests do not.
+    fn refuse_waiting(&mut self) {
+        let reason = self.device.snapshot().fenced.unwrap_or_default();
+        self.give_up_waiting(&format!("its device is fenced: {reason}"));
+    }
+
+    fn give_up_waiting(&mut self, why: &str) {
+        for supervised in &mut self.sessions {
+            if supervised.done.is_some() {
+                fail(&self.device, supervised, LoadProblem::NoWorker(why.to_owned()));
+            } else {
+                supervised.session.forget();
+                self.device.flush(&supervised.session);
+            }
+        }
+        self.sessions.retain(|supervised| !supervised.session.state().is_over());
+    }
+
     fn add(&mut self, session: Arc<Session>, done: oneshot::Sender<Result<(), LoadProblem>>) {
         let ledger = CrashLedger::new(self.limits.crash_limit, self.limits.crash_window());
         self.sessions.push(Supervised { session, ledger, done: Some(done), loaded: false });
@@ -249,8 +320,8 @@ impl Supervisor {
         }
     }
 
-    /// Loads and warms one session. An error is the worker's death.
-    async fn bring_up(&mut self, worker: &Arc<Worker>, at: usize) -> Result<(), ()> {
+    /// Loads and warms one session, which then is `ready` or only waits to be. An error is the worker's death.
+    async fn bring_up(&mut self, worker: &Arc<Worker>, at: usize, ready: bool) -> Result<(), ()> {
         let supervised = &mut self.sessions[at];
         let session = Arc::clone(&supervised.session);
         if session.state().is_over() {
@@ -291,9 +362,8 @@ impl Supervisor {
             }
         }
         self.loading = None;
-        session.step(Step::Warmed);
-        if let Some(done) = supervised.done.take() {
-            let _ = done.send(Ok(()));
+        if ready {
+            supervised.ready();
         }
         Ok(())
     }
@@ -301,7 +371,7 @@ impl Supervisor {
     /// Says who is to blame, and whether anybody is quarantined.
     fn after_death(&mut self, death: Death, hung: bool, on_device: Option<SessionId>) {
         let suspects = [on_device, self.loading.take()];
-        let blame = hung || !death.from_outside();
+        let blame = (hung || !death.from_outside()) && !self.device.is_gone();
         tracing::warn!(
             device = %self.device.name, runtime = self.runtime.name(), %death, hung,
             ?suspects, "the worker is dead"
@@ -334,16 +404,8 @@ impl Supervisor {
     fn after_failed_start(&mut self, error: &SpawnError) {
         tracing::error!(device = %self.device.name, runtime = self.runtime.name(), %error, "no worker");
         self.report(0, error.to_string(), String::new());
-        // A first load is told at once; sessions that were ready wait for better times, their requests do not.
-        for supervised in &mut self.sessions {
-            if supervised.done.is_some() {
-                fail(&self.device, supervised, LoadProblem::NoWorker(error.to_string()));
-            } else {
-                supervised.session.forget();
-                self.device.flush(&supervised.session);
-            }
-        }
-        self.sessions.retain(|supervised| !supervised.session.state().is_over());
+        self.give_up_waiting(&error.to_string());
+        self.device.not_recovered(self.runtime);
     }
 
     fn report(&self, pid: u32, state: String, version: String) {
@@ -354,6 +416,18 @@ impl Supervisor {
             state,
             version,
         });
+    }
+}
+
+impl Supervised {
+    /// A session that is warmed up takes requests, and whoever waits for that is told.
+    fn ready(&mut self) {
+        if matches!(self.session.state(), State::Warming(_)) {
+            self.session.step(Step::Warmed);
+            if let Some(done) = self.done.take() {
+                let _ = done.send(Ok(()));
+            }
+        }
     }
 }
 

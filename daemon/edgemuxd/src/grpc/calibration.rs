@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::drained;
 use super::operations::Operations;
 use super::status::brief;
-use crate::desk::POWER_MODE;
+use crate::discovery::DEFAULT_POWER_MODE;
 use crate::session::Session;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -94,7 +94,7 @@ impl Operations {
             session: session.name(),
             model_digest: self.node.desk.profiles.known_digest(&session.file.path).unwrap_or_default(),
             device: session.device.clone(),
-            power_mode: POWER_MODE.to_owned(),
+            power_mode: device.map_or_else(|| DEFAULT_POWER_MODE.to_owned(), |device| device.power_mode()),
             samples: live.samples(),
             service_mean_ms: service.map_or(0.0, |service| service.mean() * 1e3),
             service_cv: service.map_or(0.0, |service| service.scv().sqrt()),

@@ -123,7 +123,7 @@ impl Operations {
             width: snapshot.sharing.width.get(),
             quantum_ms: snapshot.sharing.quantum.as_secs_f64() * 1e3,
             run_max: snapshot.sharing.run_max.get(),
-            memory_capacity_bytes: device.memory_bytes.unwrap_or_default(),
+            memory_capacity_bytes: device.memory_bytes().unwrap_or_default(),
             predicted_utilisation: device.predicted_utilisation(),
             fenced: snapshot.fenced.is_some(),
             fence_reason: snapshot.fenced.clone().unwrap_or_default(),

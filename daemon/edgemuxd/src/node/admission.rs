@@ -249,7 +249,7 @@ impl Node {
             return Ok(session.profile());
         }
         let digest = self.digest(&ask.file).await?;
-        match self.desk.profiles.get(&digest, &device.name) {
+        match self.desk.profiles.get(&digest, &device.name, &device.power_mode()) {
             Some((profile, _)) => Ok(Some(profile)),
             None => self.try_out(&ask.file, device, &digest).await.map(Some),
         }
@@ -306,7 +306,7 @@ pub(super) fn place(device: &Device) -> Place {
         mode: snapshot.mode,
         multiplexing: snapshot.multiplexing,
         sharing: snapshot.sharing,
-        memory: device.memory_bytes,
+        memory: device.memory_bytes(),
         speed_up: snapshot.speed_up,
     }
 }

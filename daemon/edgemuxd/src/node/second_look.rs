@@ -65,8 +65,9 @@ impl Node {
             self.remember(&session);
         }
         for device in &self.devices {
+            let _filing = self.filing();
             if let Some((speed_up, samples)) = device.learned_speed_up() {
-                self.desk.profiles.put_speed_up(&device.name, &speed_up, samples);
+                self.desk.profiles.put_speed_up(&device.name, &device.power_mode(), &speed_up, samples);
             }
         }
         let profiles = Arc::clone(&self.desk.profiles);
@@ -79,14 +80,16 @@ impl Node {
     /// Puts into the store what was learned of a session.
     pub(super) fn remember(&self, session: &Session) {
         let Some(digest) = self.desk.profiles.known_digest(&session.file.path) else { return };
+        let Some(device) = self.device(&session.device) else { return };
+        let _filing = self.filing();
         let Some(profile) = session.profile() else { return };
         let samples = session.live().samples();
         if samples > 0 && session.state().loaded().is_some() {
-            self.desk.profiles.put(&digest, &session.device, &profile, samples);
+            self.desk.profiles.put(&digest, &session.device, &device.power_mode(), &profile, samples);
         }
     }
 
-    /// Forgets what was learned of a session, or of all if the name is empty.
+    /// Forgets what was learned of a session in any power mode, or of all if the name is empty.
     pub(crate) fn forget(&self, name: &str) {
         for session in self.sessions().iter().filter(|session| name.is_empty() || session.name() == name) {
             session.live().reset();

@@ -27,7 +27,8 @@ impl Node {
         digest: &str,
     ) -> Result<Profile, LoadError> {
         let _turn = self.turn.lock().await;
-        if let Some((profile, _)) = self.desk.profiles.get(digest, &device.name) {
+        let mode = device.power_mode();
+        if let Some((profile, _)) = self.desk.profiles.get(digest, &device.name, &mode) {
             // Somebody else had it tried out meanwhile.
             return Ok(profile);
         }
@@ -48,7 +49,10 @@ impl Node {
             session.step(Step::Unloaded);
         }
         let profile = measured?.ok_or_else(|| LoadError::NotMeasured(file.model.clone()))?;
-        self.desk.profiles.put(digest, &device.name, &profile, session.live().samples());
+        // What was measured partly in one mode and partly in another is true of neither.
+        if device.power_mode() == mode {
+            self.desk.profiles.put(digest, &device.name, &mode, &profile, session.live().samples());
+        }
         Ok(profile)
     }
 
