@@ -11,7 +11,7 @@ use edgemux_calibration::admission::{Policy, decide};
 use edgemux_calibration::predict::{Effort, Predictor};
 use edgemux_calibration::profile::Profile;
 use edgemux_calibration::service::ServiceTime;
-use edgemux_calibration::system::{Device, DeviceKind, Host, Mode, Session, System};
+use edgemux_calibration::system::{Device, DeviceKind, Host, Mode, Session, Slicing, System};
 use edgemux_calibration::terms::{Objective, Statistic, Terms};
 use edgemux_calibration::units::{Hertz, Quantile, Seconds};
 
@@ -96,4 +96,45 @@ fn decide_on_a_node_of_512(bencher: Bencher<'_, '_>) {
         };
         assert_eq!((0..16).map(decide).filter(|&admitted| admitted).count(), 16);
     });
+}
+
+/// Sessions in turn, for which no formula holds, whose objectives are `wide` times what is predicted. The newcomer asks
+/// for `asks` times the rate of that prediction.
+fn simulated(bencher: Bencher<'_, '_>, sessions: usize, wide: f64, asks: f64, policy: &Policy) {
+    let mut system = system(DeviceKind::Gpu, sessions);
+    system.device.mode = Mode::TimeSliced(Slicing::RoundRobin { quantum: seconds(0.01) });
+    let longest = policy.simulation.expect("may be simulated");
+    let predicted = Predictor::new(Effort::Simulate(longest)).predict(&system).expect("stable");
+    for (session, predicted) in system.sessions.iter_mut().zip(&predicted.sessions) {
+        let latency = seconds(wide * predicted.quantile(Quantile::P99));
+        session.terms.objective = Some(Objective { statistic: Statistic::Quantile(Quantile::P99), latency });
+    }
+    let mut newcomer = system.sessions.pop().expect("at least one");
+    newcomer.terms.rate = Hertz::new(asks * newcomer.terms.rate.get()).expect("in range");
+    let mut predictor = Predictor::new(Effort::Formula);
+    bencher.bench_local(|| {
+        let verdict =
+            decide(&mut predictor, black_box(&system), None, &newcomer, policy).expect("a decision");
+        assert_eq!(verdict.admitted, wide > 1.0 && asks <= 1.0);
+        assert_eq!(verdict.largest_rate.is_some(), policy.largest_rate);
+        verdict
+    });
+}
+
+/// The short simulation decides.
+#[divan::bench(args = [8, 32], sample_count = 10, sample_size = 1)]
+fn simulate_once(bencher: Bencher<'_, '_>, sessions: usize) {
+    simulated(bencher, sessions, 1.5, 1.0, &Policy { largest_rate: false, ..Policy::default() });
+}
+
+/// Nor does the longest decide: as long as one mode at one rate ever takes.
+#[divan::bench(args = [8, 32], sample_count = 10, sample_size = 1)]
+fn simulate_to_the_last(bencher: Bencher<'_, '_>, sessions: usize) {
+    simulated(bencher, sessions, 1.0, 1.0, &Policy { largest_rate: false, ..Policy::default() });
+}
+
+/// Far too much is asked for, and the largest rate is looked for.
+#[divan::bench(args = [8, 32], sample_count = 3, sample_size = 1)]
+fn simulate_for_the_largest_rate(bencher: Bencher<'_, '_>, sessions: usize) {
+    simulated(bencher, sessions, 1.2, sessions as f64 / 2.0, &Policy::default());
 }

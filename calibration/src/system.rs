@@ -120,7 +120,11 @@ pub struct Host {
 
 /// φ(n): total speed with n requests in service, φ(1) = 1.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SpeedUp(Vec<f64>);
+pub struct SpeedUp {
+    curve: Vec<f64>,
+    /// Relative standard errors of φ(1), φ(2), …; none where the curve is known exactly.
+    errors: Vec<f64>,
+}
 
 /// A system that cannot be.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -156,7 +160,7 @@ impl SpeedUp {
     /// No gain from running requests together.
     #[must_use]
     pub fn none() -> Self {
-        Self(vec![1.0])
+        Self { curve: vec![1.0], errors: Vec::new() }
     }
 
     /// φ(1), φ(2), …; the last holds for all above. φ(1) is 1 and no step is negative or gives more than one request's
@@ -176,13 +180,27 @@ impl SpeedUp {
             }
             before = value;
         }
-        Ok(Self(curve))
+        Ok(Self { curve, errors: Vec::new() })
+    }
+
+    /// The same as it was measured: each with its relative standard error, 0 to 1.
+    ///
+    /// # Errors
+    /// A curve or an error that is not so.
+    pub fn measured(points: impl IntoIterator<Item = (f64, f64)>) -> Result<Self, SystemError> {
+        let (curve, errors): (Vec<_>, Vec<_>) = points.into_iter().unzip();
+        if let Some(&value) = errors.iter().find(|error| !(0.0..=1.0).contains(*error)) {
+            let quantity = "relative standard error of a speed-up";
+            return Err(RangeError { quantity, value, want: "0 to 1" }.into());
+        }
+        Ok(Self { errors, ..Self::new(curve)? })
     }
 
     /// The curve of `cores` equal servers: φ(n) = min(n, cores).
     #[must_use]
     pub fn cores(cores: NonZeroU32) -> Self {
-        Self((1..=cores.get().min(1024)).map(f64::from).collect())
+        let curve = (1..=cores.get().min(1024)).map(f64::from).collect();
+        Self { curve, errors: Vec::new() }
     }
 
     /// φ(n); 0 for n = 0.
@@ -190,14 +208,32 @@ impl SpeedUp {
     pub fn at(&self, n: usize) -> f64 {
         match n {
             0 => 0.0,
-            n => self.0.get(n - 1).or(self.0.last()).copied().unwrap_or(1.0),
+            n => self.curve.get(n - 1).or(self.curve.last()).copied().unwrap_or(1.0),
         }
+    }
+
+    /// Relative standard error of φ(n); none where the curve is known exactly.
+    #[must_use]
+    pub fn error(&self, n: usize) -> Option<f64> {
+        self.errors.get(n.max(1) - 1).or(self.errors.last()).copied()
+    }
+
+    /// The curve `deviations` standard errors lower, as far as one can be: more in service are never slower in all.
+    #[must_use]
+    pub fn pessimistic(&self, deviations: f64) -> Self {
+        let mut curve = Vec::with_capacity(self.curve.len());
+        for (at, &phi) in self.curve.iter().enumerate() {
+            let lower = phi * (1.0 - deviations * self.error(at + 1).unwrap_or(0.0));
+            let before = curve.last().copied();
+            curve.push(before.map_or(1.0, |before| lower.clamp(before, before + 1.0)));
+        }
+        Self { curve, errors: Vec::new() }
     }
 
     /// Where the curve has become flat: φ(n) = φ(len) for all n ≥ len.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.curve.len()
     }
 
     /// Never; a curve has at least φ(1).
@@ -209,13 +245,13 @@ impl SpeedUp {
     /// The most speed there is with at most `width` in service.
     #[must_use]
     pub fn most(&self, width: NonZeroU32) -> f64 {
-        self.at((width.get() as usize).min(self.0.len()))
+        self.at((width.get() as usize).min(self.curve.len()))
     }
 
     /// Whether running together gains nothing.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.0.iter().all(|&phi| phi == 1.0)
+        self.curve.iter().all(|&phi| phi == 1.0)
     }
 }
 

@@ -12,7 +12,7 @@ use edgemux_calibration::admission::{AdmissionError, Alternative, Policy, Reason
 use edgemux_calibration::predict::{Effort, Predictor, Simulation};
 use edgemux_calibration::profile::{Memory, Profile, Uncertainty};
 use edgemux_calibration::simulate::{Scenario, simulate};
-use edgemux_calibration::system::{Mode, Session, System, SystemError};
+use edgemux_calibration::system::{Mode, Session, SpeedUp, System, SystemError};
 use edgemux_calibration::terms::{Objective, Statistic, Terms};
 use edgemux_calibration::units::{Hertz, Quantile, Scv, Seconds};
 use mixes::{Kind, load, mix, rng};
@@ -256,6 +256,20 @@ fn an_uncertain_profile_needs_more_room() {
     newcomer.profile.uncertainty = Uncertainty::new(0.1, 0.0).unwrap();
     let unsure = verdict(&one_tenant(), &newcomer, &Policy::default()).largest_rate.unwrap();
     assert!(unsure.get() < sure.get() * 0.9, "{unsure:?} {sure:?}");
+}
+
+#[test]
+fn an_uncertain_speed_up_needs_more_room() {
+    let mut system = one_tenant();
+    system.device.mode = Mode::Concurrent { width: std::num::NonZeroU32::new(2).unwrap() };
+    let newcomer = session("newcomer", 0.02, 60.0, p99(0.12));
+    let mut largest = |points: [(f64, f64); 2]| {
+        system.device.speed_up = SpeedUp::measured(points).unwrap();
+        verdict(&system, &newcomer, &Policy::default()).largest_rate.unwrap().get()
+    };
+    let [sure, unsure] = [0.0, 0.1].map(|error| largest([(1.0, 0.0), (1.5, error)]));
+    assert!(unsure < sure * 0.95, "{unsure} {sure}");
+    assert!(unsure > largest([(1.0, 0.0), (1.1, 0.0)]), "two of a tenth each off 1.5");
 }
 
 #[test]

@@ -123,6 +123,12 @@ proptest! {
         if let Ok(speed_up) = SpeedUp::new(vec![a, b, c]) {
             prop_assert!(speed_up.at(1) == 1.0 && (1.0..=3.1).contains(&speed_up.at(9)));
         }
+        let measured = SpeedUp::measured([(1.0, 0.0), (1.7, a), (2.4, b), (c, 0.0)]);
+        for (curve, deviations) in measured.iter().flat_map(|curve| [(curve, 0.0), (curve, 2.0), (curve, 10.0)]) {
+            let lower = curve.pessimistic(deviations);
+            prop_assert!((1..6).all(|n| lower.at(n) <= curve.at(n) + 1e-12), "{lower:?}");
+            prop_assert!(SpeedUp::new((1..5).map(|n| lower.at(n)).collect()).is_ok(), "{lower:?}");
+        }
         prop_assert!(Bus::new(a).is_err() || (1.0..=1e13).contains(&a));
         prop_assert!(Uncertainty::new(a, b).is_err() || (0.0..=1.0).contains(&a));
     }

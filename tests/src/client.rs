@@ -3,16 +3,25 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use edgemux_proto::edgemux::v1::admission_client::AdmissionClient;
+use edgemux_proto::edgemux::v1::calibration_client::CalibrationClient;
 use edgemux_proto::edgemux::v1::devices_client::DevicesClient;
+use edgemux_proto::edgemux::v1::objective::Statistic;
 use edgemux_proto::edgemux::v1::sessions_client::SessionsClient;
-use edgemux_proto::edgemux::v1::{Device, GetSessionRequest, ListDevicesRequest, Session};
+use edgemux_proto::edgemux::v1::{
+    CalibrationProfile, CommitRequest, Device, EvaluateRequest, GetCalibrationRequest, GetSessionRequest,
+    ListDevicesRequest, ListSessionsRequest, Objective, ReleaseRequest, ReserveRequest, ReserveResponse,
+    Session, Terms, Verdict,
+};
 use edgemux_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use edgemux_proto::inference::infer_parameter::ParameterChoice;
 use edgemux_proto::inference::model_infer_request::InferInputTensor;
+use edgemux_proto::inference::model_repository_parameter::ParameterChoice as RepositoryChoice;
 use edgemux_proto::inference::repository_index_response::ModelIndex;
 use edgemux_proto::inference::{
-    InferParameter, ModelInferRequest, ModelInferResponse, ModelReadyRequest, ModelStatistics,
-    ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+    InferParameter, ModelInferRequest, ModelInferResponse, ModelReadyRequest, ModelRepositoryParameter,
+    ModelStatistics, ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelLoadRequest,
+    RepositoryModelUnloadRequest,
 };
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -30,6 +39,10 @@ pub struct Client {
     pub sessions: SessionsClient<Channel>,
     /// `edgemux.v1.Devices`.
     pub devices: DevicesClient<Channel>,
+    /// `edgemux.v1.Admission`.
+    pub admission: AdmissionClient<Channel>,
+    /// `edgemux.v1.Calibration`.
+    pub calibration: CalibrationClient<Channel>,
 }
 
 impl Client {
@@ -48,6 +61,8 @@ impl Client {
             inference: GrpcInferenceServiceClient::new(channel.clone()),
             sessions: SessionsClient::new(channel.clone()),
             devices: DevicesClient::new(channel.clone()),
+            admission: AdmissionClient::new(channel.clone()),
+            calibration: CalibrationClient::new(channel.clone()),
             channel,
         })
     }
@@ -84,10 +99,87 @@ impl Client {
         self.inference.clone().repository_model_load(request).await.map(drop)
     }
 
+    /// Loads a model under these terms, by Triton's way.
+    pub async fn load_with(&self, terms: &Terms) -> Result<(), Status> {
+        let text = |value: f64| ModelRepositoryParameter {
+            parameter_choice: Some(RepositoryChoice::StringParam(value.to_string())),
+        };
+        let objective = terms.objective.as_ref();
+        let mut parameters = BTreeMap::from([("rate_hz".to_owned(), text(terms.rate_hz))]);
+        if let Some(objective) = objective {
+            parameters.insert("latency_ms".into(), text(objective.latency_ms));
+        }
+        if let Some(Statistic::Quantile(quantile)) = objective.and_then(|objective| objective.statistic) {
+            parameters.insert("quantile".into(), text(quantile));
+        }
+        let model_name = terms.model.clone();
+        let request = RepositoryModelLoadRequest { model_name, parameters, ..Default::default() };
+        self.inference.clone().repository_model_load(request).await.map(drop)
+    }
+
+    /// Names of all sessions.
+    pub async fn session_names(&self) -> Vec<String> {
+        let sessions =
+            self.sessions.clone().list(ListSessionsRequest {}).await.expect("Sessions.List answers");
+        sessions.into_inner().sessions.into_iter().map(|session| session.id).collect()
+    }
+
     /// Unloads a model.
     pub async fn unload(&self, model: &str) -> Result<(), Status> {
         let request = RepositoryModelUnloadRequest { model_name: model.into(), ..Default::default() };
         self.inference.clone().repository_model_unload(request).await.map(drop)
+    }
+
+    /// The verdict on these terms.
+    pub async fn evaluate(&self, terms: &Terms) -> Result<Verdict, Status> {
+        let request = EvaluateRequest { terms: Some(terms.clone()) };
+        let answer = self.admission.clone().evaluate(request).await?.into_inner();
+        Ok(answer.verdict.expect("a verdict"))
+    }
+
+    /// Reserves a place for a minute.
+    pub async fn reserve(&self, uid: &str, terms: &Terms) -> Result<ReserveResponse, Status> {
+        self.reserve_for(uid, 1, terms, 60.0).await
+    }
+
+    /// Reserves a place.
+    pub async fn reserve_for(
+        &self,
+        uid: &str,
+        generation: u64,
+        terms: &Terms,
+        ttl_s: f64,
+    ) -> Result<ReserveResponse, Status> {
+        let request = ReserveRequest { uid: uid.into(), generation, terms: Some(terms.clone()), ttl_s };
+        self.admission.clone().reserve(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Loads what was reserved.
+    pub async fn commit(&self, reservation: &str) -> Result<Session, Status> {
+        let request = CommitRequest { reservation: reservation.into() };
+        let answer = self.admission.clone().commit(request).await?.into_inner();
+        Ok(answer.session.expect("a session"))
+    }
+
+    /// Gives a reservation back.
+    pub async fn release(&self, reservation: &str) -> Result<(), Status> {
+        let request = ReleaseRequest { reservation: reservation.into() };
+        self.admission.clone().release(request).await.map(drop)
+    }
+
+    /// Reserves and loads a session that is to be admitted.
+    pub async fn admit(&self, terms: &Terms) -> Verdict {
+        let reserved = self.reserve(&terms.model, terms).await.expect("Reserve answers");
+        let verdict = reserved.verdict.expect("a verdict");
+        assert!(verdict.admitted, "{verdict:#?}");
+        self.commit(&reserved.reservation).await.expect("it is loaded");
+        verdict
+    }
+
+    /// What was learned of version 1 of the model.
+    pub async fn calibration(&self, model: &str) -> CalibrationProfile {
+        let request = GetCalibrationRequest { session: format!("{model}/1") };
+        self.calibration.clone().get(request).await.expect("a profile").into_inner()
     }
 
     /// The model's line in the repository's index.
@@ -125,6 +217,12 @@ impl Client {
         let devices = self.devices.clone().list(ListDevicesRequest {}).await.expect("Devices.List answers");
         devices.into_inner().devices.into_iter().find(|device| device.name == name).expect("a device")
     }
+}
+
+/// Terms with a quantile to be kept.
+pub fn terms(model: &str, rate_hz: f64, quantile: f64, latency_ms: f64) -> Terms {
+    let objective = Objective { statistic: Some(Statistic::Quantile(quantile)), latency_ms };
+    Terms { model: model.into(), rate_hz, objective: Some(objective), ..Terms::default() }
 }
 
 /// A request to an emulated model, which answers with the same four numbers.

@@ -9,7 +9,9 @@ mod client;
 mod daemon;
 mod http;
 mod load;
+mod poisson;
 mod process;
+mod quiet;
 mod repository;
 mod setup;
 
@@ -17,11 +19,13 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use self::binary::edgemuxd;
-pub use self::client::{Client, Parameter, assert_echo, echo, keywords, parameter};
+pub use self::client::{Client, Parameter, assert_echo, echo, keywords, parameter, terms};
 pub use self::daemon::Daemon;
 pub use self::http::get;
 pub use self::load::{Load, Outcome};
+pub use self::poisson::{Poisson, Seen};
 pub use self::process::{Held, Process, shared_objects};
+pub use self::quiet::is_quiet;
 pub use self::repository::Emulated;
 pub use self::setup::{Refused, Setup};
 

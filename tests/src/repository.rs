@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 pub struct Emulated {
     mean_ms: f64,
     responses: u32,
+    cv: Option<f64>,
+    reload_ms: Option<f64>,
+    memory_bytes: u64,
     faults: String,
     terms: Option<String>,
 }
@@ -14,7 +17,15 @@ pub struct Emulated {
 impl Emulated {
     /// Takes `mean_ms` for each request, always the same; runs on `gpu0`, loaded at start.
     pub fn new(mean_ms: f64) -> Self {
-        Self { mean_ms, responses: 1, faults: String::new(), terms: Some("devices = ['gpu']\n".into()) }
+        Self {
+            mean_ms,
+            responses: 1,
+            cv: None,
+            reload_ms: None,
+            memory_bytes: 0,
+            faults: String::new(),
+            terms: Some("devices = ['gpu']\n".into()),
+        }
     }
 
     /// Runs on `tpu0`.
@@ -26,6 +37,30 @@ impl Emulated {
     /// Is in the repository, and not loaded at start.
     pub fn not_at_start(mut self) -> Self {
         self.terms = None;
+        self
+    }
+
+    /// Takes times that vary by this coefficient, lognormally.
+    pub fn varied(mut self, cv: f64) -> Self {
+        self.cv = Some(cv);
+        self
+    }
+
+    /// Takes so much longer after another model has run.
+    pub fn reloads(mut self, ms: f64) -> Self {
+        self.reload_ms = Some(ms);
+        self
+    }
+
+    /// Holds this much of the device's memory.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// Is loaded at start under these terms, as `model.toml` writes them.
+    pub fn terms(mut self, terms: &str) -> Self {
+        self.terms = Some(terms.into());
         self
     }
 
@@ -50,16 +85,30 @@ impl Emulated {
 
     /// Writes version 1 of it as the model `name`.
     pub fn write(&self, repository: &Path, name: &str) {
-        let Self { mean_ms, responses, faults, terms } = self;
+        self.write_version(repository, name, 1);
+    }
+
+    /// Writes it as this version of the model `name`.
+    pub fn write_version(&self, repository: &Path, name: &str, version: u32) {
+        let Self { mean_ms, responses, faults, terms, .. } = self;
+        let service = match self.cv {
+            Some(cv) => format!("cv = {cv}\n"),
+            None => "distribution = 'deterministic'\n".to_owned(),
+        };
+        let reload = match self.reload_ms {
+            Some(ms) => format!("[reload]\noverhead-ms = {ms:.3}\non-chip-bytes = 1000000\n"),
+            None => String::new(),
+        };
+        let memory = format!("[memory]\nat-rest-bytes = {}\n", self.memory_bytes);
         let tensor = |kind: &str| {
             format!("[[{kind}]]\nname = '{}0'\ndatatype = 'FP32'\nshape = [4]\n", kind.to_uppercase())
         };
         let text = format!(
-            "responses = {responses}\n{}{}[service]\nmean-ms = {mean_ms:.3}\n{faults}",
+            "responses = {responses}\n{}{}[service]\nmean-ms = {mean_ms:.3}\n{service}{reload}{memory}{faults}",
             tensor("input"),
             tensor("output")
         );
-        write(repository, name, "1/model.emu.toml", text.as_bytes());
+        write(repository, name, &format!("{version}/model.emu.toml"), text.as_bytes());
         if let Some(terms) = terms {
             write(repository, name, "model.toml", terms.as_bytes());
         }

@@ -1,5 +1,7 @@
 //! A device that hangs, or a worker that stops answering, is noticed and replaced; nobody else waits for it for long.
 
+use std::time::{Duration, Instant};
+
 use edgemux_tests::{Emulated, Load, PATIENCE, Setup, assert_echo, echo, eventually};
 use rustix::process::Signal;
 use tonic::Code;
@@ -59,5 +61,24 @@ async fn a_worker_stopped_under_a_request_is_replaced_when_the_request_is_overdu
     daemon.worker(&client, "gpu0").await.signal(Signal::STOP);
     assert_eq!(request.await.unwrap().unwrap_err().code(), Code::Unavailable);
     assert_echo(&client.infer(echo("model", [3.0; 4])).await.unwrap(), [3.0; 4]);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_takes_a_hundred_times_what_is_usual_is_hung_long_before_the_time_out() {
+    let hangs = Emulated::new(2.0).fault("kind = 'hang'\nafter-requests = 50");
+    let daemon = Setup::new("[supervision]\nhang-timeout-s = 20.0").emulated("hangs", hangs).start().await;
+    let client = daemon.client().await;
+    let worker = daemon.worker(&client, "gpu0").await;
+    // What its requests take has to be known first.
+    for _ in 0..47 {
+        client.infer(echo("hangs", [1.0; 4])).await.unwrap();
+    }
+    let begun = Instant::now();
+    let error = client.infer(echo("hangs", [1.0; 4])).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(2) && took < Duration::from_secs(15), "noticed after {took:?}");
+    assert!(!worker.is_running());
     daemon.stop().await;
 }

@@ -1,13 +1,11 @@
 //! `edgemux.v1`: what operators see of devices and sessions, as it is and as it changes.
 
-use edgemux_proto::edgemux::v1::admission_client::AdmissionClient;
-use edgemux_proto::edgemux::v1::calibration_client::CalibrationClient;
 use edgemux_proto::edgemux::v1::{
     CommitRequest, DeviceKind, EvaluateRequest, FenceRequest, GetCalibrationRequest, GetSessionRequest,
-    ListSessionsRequest, Multiplexing, ReserveRequest, Session, SessionEvent, SessionState,
-    SetMultiplexingRequest, UnfenceRequest, WatchSessionsRequest,
+    ListSessionsRequest, Multiplexing, ReleaseRequest, ReserveRequest, ResetCalibrationRequest, Session,
+    SessionEvent, SessionState, SetMultiplexingRequest, UnfenceRequest, WatchSessionsRequest,
 };
-use edgemux_tests::{Emulated, PATIENCE, Setup, echo};
+use edgemux_tests::{Client, Emulated, PATIENCE, Setup, echo};
 use tokio_stream::StreamExt;
 use tonic::{Code, Status, Streaming};
 
@@ -97,26 +95,39 @@ async fn next(watch: &mut Streaming<SessionEvent>) -> Session {
 }
 
 #[tokio::test]
-async fn what_is_not_built_yet_is_unimplemented() {
+async fn what_names_nothing_is_refused_in_words() {
     let daemon = Setup::default().start().await;
-    let client = daemon.client().await;
-    let mut admission = AdmissionClient::new(client.channel.clone());
-    let mut calibration = CalibrationClient::new(client.channel.clone());
-    let mut devices = client.devices.clone();
-    let code = |answer: Result<(), Status>| answer.unwrap_err().code();
-    for (name, code) in [
-        ("Evaluate", code(admission.evaluate(EvaluateRequest::default()).await.map(drop))),
-        ("Reserve", code(admission.reserve(ReserveRequest::default()).await.map(drop))),
-        ("Commit", code(admission.commit(CommitRequest::default()).await.map(drop))),
-        ("Get", code(calibration.get(GetCalibrationRequest::default()).await.map(drop))),
+    let Client { mut admission, mut calibration, mut devices, .. } = daemon.client().await;
+    let status = |answer: Result<(), Status>| answer.unwrap_err();
+    for (name, status, code) in [
+        (
+            "Evaluate",
+            status(admission.evaluate(EvaluateRequest::default()).await.map(drop)),
+            Code::InvalidArgument,
+        ),
+        (
+            "Reserve",
+            status(admission.reserve(ReserveRequest::default()).await.map(drop)),
+            Code::InvalidArgument,
+        ),
+        ("Commit", status(admission.commit(CommitRequest::default()).await.map(drop)), Code::NotFound),
+        ("Release", status(admission.release(ReleaseRequest::default()).await.map(drop)), Code::NotFound),
+        ("Get", status(calibration.get(GetCalibrationRequest::default()).await.map(drop)), Code::NotFound),
+        (
+            "Reset",
+            status(calibration.reset(ResetCalibrationRequest { session: "x/1".into() }).await.map(drop)),
+            Code::NotFound,
+        ),
         (
             "SetMultiplexing",
-            code(devices.set_multiplexing(SetMultiplexingRequest::default()).await.map(drop)),
+            status(devices.set_multiplexing(SetMultiplexingRequest::default()).await.map(drop)),
+            Code::NotFound,
         ),
-        ("Fence", code(devices.fence(FenceRequest::default()).await.map(drop))),
-        ("Unfence", code(devices.unfence(UnfenceRequest::default()).await.map(drop))),
+        ("Fence", status(devices.fence(FenceRequest::default()).await.map(drop)), Code::NotFound),
+        ("Unfence", status(devices.unfence(UnfenceRequest::default()).await.map(drop)), Code::NotFound),
     ] {
-        assert_eq!(code, Code::Unimplemented, "{name}");
+        assert_eq!(status.code(), code, "{name}: {status:?}");
+        assert!(status.message().len() > 10, "{name}: {status:?}");
     }
     daemon.stop().await;
 }

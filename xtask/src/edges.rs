@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "edgemuxd",
         &[
+            "edgemux-calibration",
             "edgemux-multiplexer",
             "edgemux-proto",
             "edgemux-runtime-api",

@@ -73,12 +73,24 @@ pub fn decide(
     let mut joined = system.clone();
     joined.sessions.push(newcomer.clone());
     joined.check()?;
-    let mut verdict = best(predictor, &joined, policy).verdict(&joined, before);
-    if policy.largest_rate {
-        verdict.largest_rate = rate::largest(predictor, &joined, verdict.admitted, policy);
+    let verdict = best(predictor, &joined, policy, &efforts(policy)).verdict(&joined, before);
+    Ok(if policy.largest_rate { look_further(predictor, &joined, policy, verdict) } else { verdict })
+}
+
+/// Looks for the largest rate of the last session of `joined`, the newcomer, and for what it could have instead if it was
+/// refused. Apart from [`decide`] for who wants to hear the decision first: of refusals this is most of the work.
+#[must_use]
+pub fn look_further(
+    predictor: &mut Predictor,
+    joined: &System,
+    policy: &Policy,
+    mut verdict: Verdict,
+) -> Verdict {
+    verdict.largest_rate = rate::largest(predictor, joined, verdict.admitted, policy);
+    if let Some(newcomer) = joined.sessions.last() {
+        verdict.find_alternatives(newcomer);
     }
-    verdict.find_alternatives(newcomer);
-    Ok(verdict)
+    verdict
 }
 
 /// Looks at `system` as it is, with nobody joining: do all objectives hold, and under which mode best? For a second look
@@ -94,23 +106,27 @@ pub fn review(
 ) -> Result<Verdict, AdmissionError> {
     policy.check()?;
     system.check()?;
-    Ok(best(predictor, system, policy).verdict(system, before))
+    Ok(best(predictor, system, policy, &efforts(policy)).verdict(system, before))
+}
+
+/// What a decision spends, one after the other: what a short simulation leaves undecided a longer one may not.
+fn efforts(policy: &Policy) -> [Effort; 4] {
+    let simulate = |by| match policy.simulation {
+        Some(run) => Effort::Simulate(Simulation { requests: run.requests / by + u64::from(by > 1), ..run }),
+        None => Effort::Formula,
+    };
+    [Effort::Quick, Effort::Formula, simulate(8), simulate(1)]
 }
 
 /// The outlook under the mode that leaves most slack. Every mode is looked at with the least effort first; more is spent
 /// on those that this leaves undecided, and only as long as none admits.
-fn best(predictor: &mut Predictor, joined: &System, policy: &Policy) -> Outlook {
+fn best(predictor: &mut Predictor, joined: &System, policy: &Policy, efforts: &[Effort]) -> Outlook {
     let own = [joined.device.mode];
     let mut modes = if policy.modes.is_empty() { own.to_vec() } else { policy.modes.clone() };
     let mut system = joined.clone();
     let mut best: Option<Outlook> = None;
-    // What a short simulation leaves undecided a longer one may not.
-    let simulations =
-        policy.simulation.map(|run| [Simulation { requests: run.requests / 8 + 1, ..run }, run]);
-    let efforts = [Effort::Quick, Effort::Formula]
-        .into_iter()
-        .chain(simulations.into_iter().flatten().map(Effort::Simulate));
-    for effort in efforts {
+    let mut before = None;
+    for &effort in efforts.iter().filter(|&&effort| before.replace(effort) != Some(effort)) {
         let mut undecided = Vec::new();
         for mode in modes {
             system.device.mode = mode;

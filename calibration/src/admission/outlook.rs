@@ -20,6 +20,8 @@ pub(super) struct Outlook {
     reasons: Vec<Reason>,
     /// Whether a narrower margin might let it in.
     undecided: bool,
+    /// A session came too rarely to be seen in the simulation; all else is not known to break.
+    unseen: bool,
     /// The least relative distance of a latency with margin from its objective; negative where one breaks.
     slack: f64,
     /// The same without margin.
@@ -43,6 +45,7 @@ impl Outlook {
             utilisation: 1.0,
             reasons: Vec::new(),
             undecided: false,
+            unseen: false,
             slack: f64::INFINITY,
             distance: f64::INFINITY,
         };
@@ -60,6 +63,7 @@ impl Outlook {
             Err(error) => {
                 (outlook.slack, outlook.distance) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
                 outlook.undecided = outlook.reasons.is_empty();
+                outlook.unseen = outlook.undecided && matches!(error, PredictError::Unseen { .. });
                 outlook.reasons.push(Reason::Undecided(error.to_string()));
             }
         }
@@ -112,6 +116,12 @@ impl Outlook {
         self.reasons.is_empty()
     }
 
+    /// Does it hold by what is most likely, margins aside? A session that was not seen is not held against it.
+    pub(super) fn is_likely(&self) -> bool {
+        let only_objectives = self.reasons.iter().all(|reason| matches!(reason, Reason::Objective { .. }));
+        self.unseen || only_objectives && self.distance >= 0.0
+    }
+
     pub(super) fn undecided(&self) -> bool {
         self.undecided
     }
@@ -160,6 +170,7 @@ impl Outlook {
 
 fn pessimistic(system: &System, policy: &Policy) -> System {
     let mut system = system.clone();
+    system.device.speed_up = system.device.speed_up.pessimistic(policy.deviations);
     for session in &mut system.sessions {
         session.profile = session.profile.pessimistic(policy.deviations);
     }

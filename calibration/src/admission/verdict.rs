@@ -5,6 +5,9 @@ use crate::system::{Mode, Session};
 use crate::terms::{Objective, Statistic};
 use crate::units::{Hertz, Quantile, Seconds};
 
+/// The part of an objective's slack that requests may wait for others to run with.
+const BATCH_DELAY: f64 = 0.5;
+
 /// A decision with everything it rests on.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -129,6 +132,19 @@ impl Summary {
             p95: latency.quantile(Quantile::P95),
             p99: latency.quantile(Quantile::P99),
         }
+    }
+}
+
+impl TenantOutlook {
+    /// The longest that requests of this session should wait for others to run with, if it batches and was predicted to
+    /// wait for none: half of what the latency with margin leaves of the objective, 0 where it does not hold. The other
+    /// half is for what comes in between: whoever waited for more may find the device taken. None without an objective, as
+    /// there is nothing to take it from.
+    #[must_use]
+    pub fn batch_delay(&self) -> Option<Seconds> {
+        let wanted = self.objective?.latency.get();
+        let left = self.with_margin.filter(|_| self.holds).map_or(0.0, |latency| wanted - latency);
+        Some(Seconds::clamped(BATCH_DELAY * left))
     }
 }
 

@@ -1,12 +1,16 @@
 //! The configuration file: kebab-case keys, unknown keys refused, every value checked before anything starts.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use edgemux_multiplexer::Mode;
 use edgemux_runtime_api::runtime::DeviceKind;
 use serde::Deserialize;
+
+use crate::runtimes::RuntimeKind;
 
 /// Where the daemon looks when no `--config` is given; absent is fine.
 pub const DEFAULT_PATH: &str = "/etc/edgemux/edgemuxd.toml";
@@ -70,6 +74,10 @@ pub struct Config {
     pub limits: Limits,
     /// When a worker is given up.
     pub supervision: Supervision,
+    /// How newcomers are decided about.
+    pub admission: Admission,
+    /// How costs are learned.
+    pub calibration: Calibration,
     /// How long requests may take to finish after SIGTERM, in seconds; 0 to 3600.
     pub drain_grace_s: f64,
     /// The devices; by default the processor as `cpu0`.
@@ -114,10 +122,64 @@ pub struct Supervision {
     pub crash_window_s: f64,
     /// A request on the device for longer than this is a hung device, in seconds; 0.01 to 86,400.
     pub hang_timeout_s: f64,
+    /// So is one that takes so many times what its session's requests take, and at least a tenth of that time; 2 to 1e6.
+    pub hang_factor: f64,
     /// A model that takes longer to load is given up, in seconds; 0.1 to 86,400.
     pub load_timeout_s: f64,
     /// Requests that a session runs before it is ready; 0 to 1000.
     pub warm_up_requests: u32,
+}
+
+/// How newcomers are decided about.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Admission {
+    /// The most that a device may be busy under the declared rates; above 0, below 1.
+    pub utilisation_max: f64,
+    /// Standard errors by which uncertain times are taken longer; 0 to 10.
+    pub deviations: f64,
+    /// Requests of the longest simulation where formulas do not decide; 0 refuses such newcomers; at most 100,000,000.
+    pub simulated_requests: u64,
+    /// How long a reservation is held if it does not say, in seconds; 1 to 86,400.
+    pub reservation_ttl_s: f64,
+    /// What becomes of a tenant whose objective is no longer predicted to hold.
+    pub at_risk: AtRisk,
+}
+
+/// What becomes of a tenant whose objective is no longer predicted to hold. Nobody is ever evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtRisk {
+    /// It is marked.
+    Mark,
+    /// It is marked, and runs as best effort until its objective is predicted to hold again.
+    Demote,
+}
+
+/// How costs are learned.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Calibration {
+    /// Inferences by which a model that was never seen on a device is measured before it is decided about; 1 to 1000.
+    pub trial_requests: u32,
+    /// The longest that such a measurement goes on, in seconds; 0.01 to 600.
+    pub trial_s: f64,
+    /// How often what was learned is saved, in seconds; 1 to 86,400.
+    pub save_period_s: f64,
+}
+
+/// How a device is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Multiplexing {
+    /// One request at a time, run to completion.
+    Exclusive,
+    /// Sessions take turns in device time.
+    TimeSliced,
+    /// Several requests together.
+    Concurrent,
+    /// Admission chooses the one that leaves every objective most room.
+    Auto,
 }
 
 /// One device.
@@ -133,9 +195,33 @@ pub struct Device {
     /// Processor threads that one request may use; 0 leaves it to the runtime; at most 1024.
     #[serde(default)]
     pub threads: u32,
+    /// How it is shared; by default `auto` for an accelerator and `exclusive` for the processor.
+    #[serde(default)]
+    pub multiplexing: Option<Multiplexing>,
+    /// `concurrent`: most requests in service together; 1 to 64. By default 4 on a GPU, else 1.
+    #[serde(default)]
+    pub width: Option<NonZeroU32>,
+    /// `time-sliced`: device time that a session earns per round, milliseconds; 0.01 to 10,000. By default 10.
+    #[serde(default)]
+    pub quantum_ms: Option<f64>,
+    /// `exclusive` on an edgeTPU: most requests of one co-compiled group in a row; 1 to 1024. By default 1.
+    #[serde(default)]
+    pub run_max: Option<NonZeroU32>,
+    /// Memory for models in bytes, by which admission goes; by default what an emulated device says, else unlimited.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
     /// Options of the emulator.
     #[serde(default)]
     pub emulator: Option<toml::Table>,
+    /// Options of the runtime `torch`.
+    #[serde(default)]
+    pub torch: Option<toml::Table>,
+    /// Options of the runtime `tflite`.
+    #[serde(default)]
+    pub tflite: Option<toml::Table>,
+    /// Options of the runtime `edgetpu`.
+    #[serde(default)]
+    pub edgetpu: Option<toml::Table>,
 }
 
 /// An address to listen on.
@@ -160,13 +246,23 @@ impl Default for Config {
             load_at_start: LoadAtStart::Declared,
             limits: Limits::default(),
             supervision: Supervision::default(),
+            admission: Admission::default(),
+            calibration: Calibration::default(),
             drain_grace_s: 30.0,
             device: vec![Device {
                 name: "cpu0".into(),
                 kind: DeviceKind::Cpu,
                 runtimes: vec!["onnx".into()],
                 threads: 0,
+                multiplexing: None,
+                width: None,
+                quantum_ms: None,
+                run_max: None,
+                memory_bytes: None,
                 emulator: None,
+                torch: None,
+                tflite: None,
+                edgetpu: None,
             }],
         }
     }
@@ -190,9 +286,28 @@ impl Default for Supervision {
             crash_limit: 3,
             crash_window_s: 600.0,
             hang_timeout_s: 30.0,
+            hang_factor: 100.0,
             load_timeout_s: 300.0,
             warm_up_requests: 2,
         }
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            utilisation_max: 0.95,
+            deviations: 2.0,
+            simulated_requests: 1_600_000,
+            reservation_ttl_s: 60.0,
+            at_risk: AtRisk::Mark,
+        }
+    }
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { trial_requests: 16, trial_s: 5.0, save_period_s: 30.0 }
     }
 }
 
@@ -231,6 +346,18 @@ impl Supervision {
     /// [`Self::hang_timeout_s`] as a duration.
     pub fn hang_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.hang_timeout_s)
+    }
+
+    /// How long a request may be on the device, given what its session's take on average, if that is known.
+    pub fn patience(&self, expected: Option<Duration>) -> Duration {
+        let most = self.hang_timeout();
+        match expected {
+            Some(expected) => {
+                let times = Duration::try_from_secs_f64(expected.as_secs_f64() * self.hang_factor);
+                times.unwrap_or(most).clamp(most / 10, most)
+            }
+            None => most,
+        }
     }
 
     /// [`Self::load_timeout_s`] as a duration.
@@ -272,6 +399,8 @@ impl Config {
         within("drain-grace-s", self.drain_grace_s, 0.0, 3600.0, "0 to 3600 seconds")?;
         self.limits.check()?;
         self.supervision.check()?;
+        self.admission.check()?;
+        self.calibration.check()?;
         if self.device.is_empty() {
             return range("device", "[]", "at least one device");
         }
@@ -304,12 +433,69 @@ impl Supervision {
         within("supervision.crash-limit", self.crash_limit, 1, 1000, "1 to 1000")?;
         within("supervision.crash-window-s", self.crash_window_s, 1.0, 1e7, "1 to 10000000 seconds")?;
         within("supervision.hang-timeout-s", self.hang_timeout_s, 0.01, 86_400.0, "0.01 to 86400 seconds")?;
+        within("supervision.hang-factor", self.hang_factor, 2.0, 1e6, "2 to 1000000")?;
         within("supervision.load-timeout-s", self.load_timeout_s, 0.1, 86_400.0, "0.1 to 86400 seconds")?;
         within("supervision.warm-up-requests", self.warm_up_requests, 0, 1000, "0 to 1000")
     }
 }
 
+impl Admission {
+    fn check(&self) -> Result<(), ConfigError> {
+        let want = "above 0 and below 1";
+        within("admission.utilisation-max", self.utilisation_max, 1e-6, 1.0 - 1e-6, want)?;
+        within("admission.deviations", self.deviations, 0.0, 10.0, "0 to 10 standard errors")?;
+        within("admission.simulated-requests", self.simulated_requests, 0, 100_000_000, "0 to 100000000")?;
+        within("admission.reservation-ttl-s", self.reservation_ttl_s, 1.0, 86_400.0, "1 to 86400 seconds")
+    }
+}
+
+impl Calibration {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("calibration.trial-requests", self.trial_requests, 1, 1000, "1 to 1000")?;
+        within("calibration.trial-s", self.trial_s, 0.01, 600.0, "0.01 to 600 seconds")?;
+        within("calibration.save-period-s", self.save_period_s, 1.0, 86_400.0, "1 to 86400 seconds")
+    }
+}
+
 impl Device {
+    /// Options of one of its runtimes.
+    pub fn options(&self, runtime: RuntimeKind) -> Option<&toml::Table> {
+        match runtime {
+            RuntimeKind::Onnx => None,
+            RuntimeKind::Emulator => self.emulator.as_ref(),
+            RuntimeKind::Torch => self.torch.as_ref(),
+            RuntimeKind::Tflite => self.tflite.as_ref(),
+            RuntimeKind::Edgetpu => self.edgetpu.as_ref(),
+        }
+    }
+
+    /// How it is shared.
+    pub fn multiplexing(&self) -> Multiplexing {
+        self.multiplexing.unwrap_or(match self.kind {
+            DeviceKind::Cpu => Multiplexing::Exclusive,
+            DeviceKind::Gpu | DeviceKind::Edgetpu => Multiplexing::Auto,
+        })
+    }
+
+    /// Bytes for models; none where nothing says so.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let emulated = || self.emulator.as_ref()?.get("memory-bytes")?.as_integer()?.try_into().ok();
+        self.memory_bytes.or_else(emulated)
+    }
+
+    /// The parameters of each mode.
+    pub fn sharing(&self) -> Sharing {
+        let by_kind = match self.kind {
+            DeviceKind::Gpu => 4,
+            DeviceKind::Cpu | DeviceKind::Edgetpu => 1,
+        };
+        Sharing {
+            width: self.width.or(NonZeroU32::new(by_kind)).unwrap_or(NonZeroU32::MIN),
+            quantum: Duration::from_secs_f64(self.quantum_ms.unwrap_or(10.0) / 1e3),
+            run_max: self.run_max.unwrap_or(NonZeroU32::MIN),
+        }
+    }
+
     fn check(&self, at: usize) -> Result<(), ConfigError> {
         let key = |field: &str| format!("device[{at}].{field}");
         if !crate::repository::is_name(&self.name) {
@@ -323,11 +509,55 @@ impl Device {
             return range(&key("runtimes"), "[]", "at least one runtime");
         }
         for runtime in &self.runtimes {
-            if crate::embedded::Embedded::from_name(runtime).is_none() {
-                return range(&key("runtimes"), runtime, "a runtime of this release: onnx or emulator");
+            if RuntimeKind::from_name(runtime).is_none() {
+                let want = "a runtime of this release: onnx, emulator, torch, tflite or edgetpu";
+                return range(&key("runtimes"), runtime, want);
             }
         }
-        within(&key("threads"), self.threads, 0, 1024, "0 to 1024")
+        within(&key("threads"), self.threads, 0, 1024, "0 to 1024")?;
+        self.sharing_in_range(&key)
+    }
+
+    fn sharing_in_range(&self, key: &impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        if let Some(width) = self.width {
+            within(&key("width"), width.get(), 1, WIDTH_MAX, "1 to 64 requests")?;
+        }
+        if let Some(quantum) = self.quantum_ms {
+            within(&key("quantum-ms"), quantum, QUANTUM_MS.0, QUANTUM_MS.1, "0.01 to 10000 milliseconds")?;
+        }
+        if let Some(run_max) = self.run_max {
+            within(&key("run-max"), run_max.get(), 1, RUN_MAX, "1 to 1024 requests")?;
+        }
+        Ok(())
+    }
+}
+
+/// Most requests in service together.
+pub const WIDTH_MAX: u32 = 64;
+/// Shortest and longest quantum, milliseconds.
+pub const QUANTUM_MS: (f64, f64) = (0.01, 10_000.0);
+/// Longest run of one co-compiled group.
+pub const RUN_MAX: u32 = 1024;
+
+/// The parameters of each mode of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// Most requests in service together.
+    pub width: NonZeroU32,
+    /// Of time slices.
+    pub quantum: Duration,
+    /// Most requests of one reload group in a row.
+    pub run_max: NonZeroU32,
+}
+
+impl Sharing {
+    /// The mode of this name; `auto` begins with the first that admission looks at.
+    pub fn mode(self, multiplexing: Multiplexing) -> Mode {
+        match multiplexing {
+            Multiplexing::Exclusive | Multiplexing::Auto => Mode::Exclusive { run_max: self.run_max },
+            Multiplexing::TimeSliced => Mode::TimeSliced { quantum: self.quantum },
+            Multiplexing::Concurrent => Mode::Concurrent { width: self.width },
+        }
     }
 }
 
@@ -386,6 +616,15 @@ mod tests {
             ("listen = ['unix:x.sock']", "must begin with '/'"),
             ("[limits]\nmessage-bytes = 1", "4096 to 2147483648"),
             ("[supervision]\nhang-timeout-s = inf", "0.01 to 86400"),
+            ("[admission]\nutilisation-max = 1.0", "admission.utilisation-max = 1: above 0 and below 1"),
+            ("[admission]\nat-risk = 'evict'", "unknown variant `evict`"),
+            ("[calibration]\ntrial-s = 0.0", "calibration.trial-s = 0: 0.01 to 600"),
+            ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['onnx']\nwidth = 65", "device[0].width = 65"),
+            ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['onnx']\nwidth = 0", "width"),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['onnx']\nquantum-ms = nan",
+                "quantum-ms = NaN",
+            ),
             ("device = []", "at least one device"),
             ("[[device]]\nname = '../x'\nkind = 'gpu'\nruntimes = ['onnx']", "device[0].name"),
             ("[[device]]\nname = 'a'\nkind = 'npu'\nruntimes = ['onnx']", "unknown variant `npu`"),

@@ -1,21 +1,25 @@
 //! The edgemux daemon: owns the accelerators of a node and shares them among models.
 //!
 //! A request's way: [`grpc`] checks it, [`device`] queues it and asks the multiplexer who runs next, a worker process
-//! runs it, and the answer goes back the same way. [`node`] holds the sessions, [`repository`] the model files.
+//! runs it, and the answer goes back the same way. [`node`] holds the sessions, [`repository`] the model files. Before a model
+//! is loaded, [`desk`] decides whether it may; while it runs, [`live`] learns what it costs.
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod config;
 pub mod corked;
+pub mod desk;
 pub mod device;
-pub mod embedded;
 pub mod grpc;
 pub mod http;
 pub mod listener;
+pub mod live;
 pub mod logging;
+pub mod metrics;
 pub mod node;
 pub mod regions;
 pub mod repository;
+pub mod runtimes;
 pub mod serve;
 pub mod session;
 pub mod start;

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use edgemuxd::args::{Args, Command};
 use edgemuxd::config::Config;
-use edgemuxd::embedded::Embedded;
 use edgemuxd::logging::Logging;
+use edgemuxd::runtimes::RuntimeKind;
 use edgemuxd::{serve, start};
 
 /// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
@@ -34,9 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn work(runtime: &str, arguments: &[String]) -> Result<()> {
-    let embedded =
-        Embedded::from_name(runtime).with_context(|| format!("no runtime {runtime:?} in this binary"))?;
-    embedded.run_worker(arguments).map_err(|error| anyhow!("worker {runtime}: {error}"))
+    let kind =
+        RuntimeKind::from_name(runtime).with_context(|| format!("no runtime is called {runtime:?}"))?;
+    kind.run_worker(arguments).map_err(|error| anyhow!("worker {runtime}: {error}"))
 }
 
 fn run(args: Args) -> Result<()> {

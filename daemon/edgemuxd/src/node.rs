@@ -1,19 +1,31 @@
 //! The node: its devices, its model repository, and the sessions that serve its models.
 
+mod admission;
+mod second_look;
+mod trial;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use edgemux_runtime_api::runtime::DeviceKind;
-use tokio::sync::{Mutex, watch};
+use edgemux_calibration::system::SpeedUp;
+use edgemux_multiplexer::SessionId;
+use tokio::sync::{Mutex, Notify, watch};
 
 use crate::config::{Config, LoadAtStart};
+use crate::desk::{self, Desk, Held, PlaceId, Profiles, ReservationError, Verdict};
 use crate::device::{Device, LoadProblem};
 use crate::regions::Regions;
-use crate::repository::{ModelFile, Repository, RepositoryError};
+use crate::repository::{Repository, RepositoryError};
 use crate::session::{Session, State, Step};
-use crate::terms::Terms;
+use crate::terms::{Terms, TermsError};
+
+pub(crate) use self::admission::Ask;
+use self::admission::Hold;
+
+/// How many samples what is known of a newcomer counts for.
+const PRIOR_SAMPLES: u64 = 16;
 
 /// Why a model was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +41,34 @@ pub enum LoadError {
         /// The model.
         model: String,
         /// The runtime that its file needs.
-        runtime: &'static str,
+        runtime: String,
         /// Kinds that its terms allow.
         kinds: String,
         /// The node's devices.
         has: String,
     },
+    /// Admission has no place for it.
+    #[error("model '{model}' is not admitted: {}", verdict.why_not())]
+    NotAdmitted {
+        /// The model.
+        model: String,
+        /// Why.
+        verdict: Box<Verdict>,
+    },
+    /// Its place was given up meanwhile.
+    #[error("its place was given up before it was loaded")]
+    NoPlace,
+    /// Its terms cannot be.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// A reservation that is not to be had.
+    #[error(transparent)]
+    Reservation(#[from] ReservationError),
+    /// It ran, and nothing could be measured.
+    #[error(
+        "model '{0}' cannot be admitted: its cost could not be measured on zeros; load it without terms and send it requests first"
+    )]
+    NotMeasured(String),
     /// It was found and could not be made ready.
     #[error("model '{model}' cannot be loaded: {problem}")]
     Problem {
@@ -82,6 +116,8 @@ pub struct Node {
     pub devices: Vec<Arc<Device>>,
     /// Shared memory that clients have registered.
     pub regions: Regions,
+    /// Who may come in.
+    pub(crate) desk: Desk,
     sessions: RwLock<Sessions>,
     last_session: AtomicU32,
     /// One load or unload at a time.
@@ -90,17 +126,23 @@ pub struct Node {
     started: watch::Sender<bool>,
     /// Counts changes of any session or device, for those who watch.
     changes: watch::Sender<u64>,
+    /// Asks for a second look before the next one is due.
+    looks: Notify,
 }
 
 impl Node {
     /// Makes the node and starts its devices' workers. Nothing is loaded yet.
     pub fn start(config: Config, repository: Repository) -> Arc<Self> {
-        let devices = config
-            .device
-            .iter()
-            .map(|device| Device::start(device, &config.supervision, config.limits.queue_requests))
-            .collect();
-        Arc::new(Self {
+        let state_dir = config.state_dir.clone().unwrap_or_default();
+        let profiles = Arc::new(Profiles::open(&state_dir));
+        let start = |device: &crate::config::Device| {
+            let speed_up = profiles.speed_up(&device.name).unwrap_or_else(SpeedUp::none);
+            Device::start(device, &config.supervision, config.limits.queue_requests, speed_up)
+        };
+        let devices = config.device.iter().map(start).collect();
+        let node = Arc::new(Self {
+            desk: Desk::new(&config.admission, profiles),
+            looks: Notify::new(),
             regions: Regions::new(config.limits.shared_memory_regions),
             config,
             repository,
@@ -110,7 +152,9 @@ impl Node {
             turn: Mutex::default(),
             started: watch::Sender::new(false),
             changes: watch::Sender::new(0),
-        })
+        });
+        tokio::spawn(second_look::run(Arc::downgrade(&node)));
+        node
     }
 
     /// Loads what the configuration says is loaded at start. A model that fails is logged and shown, no more.
@@ -146,32 +190,58 @@ impl Node {
         let _ = self.started.subscribe().wait_for(|&started| started).await;
     }
 
-    /// Loads a model, by default its newest version under the terms in its `model.toml`. One that serves already is
-    /// replaced once the new session is ready.
+    /// Loads a model, by default its newest version under the terms in its `model.toml`, if admission has a place for it.
+    /// One that serves already is replaced once the new session is ready.
     pub async fn load(
         &self,
         model: &str,
         version: Option<&str>,
         terms: Option<Terms>,
     ) -> Result<Arc<Session>, LoadError> {
+        let ask = self.ask(model, version, terms)?;
+        let (verdict, place) = self.decide(&ask, Hold::Load).await?;
+        self.desk.count(&verdict);
+        match place {
+            Some(place) => self.bring_in(place).await,
+            None => Err(LoadError::NotAdmitted { model: model.to_owned(), verdict: Box::new(verdict) }),
+        }
+    }
+
+    /// Loads what has a place.
+    pub(crate) async fn bring_in(&self, place: PlaceId) -> Result<Arc<Session>, LoadError> {
         let _turn = self.turn.lock().await;
-        let terms = match terms {
-            Some(terms) => terms,
-            None => {
-                // The name is checked before it becomes a path.
-                self.repository.find(model, "").map(drop).or_else(unless_missing)?;
-                self.repository.declared(model)?.unwrap_or_default()
-            }
+        let Some(held) = self.desk.ledger().get(place).cloned() else {
+            return Err(LoadError::NoPlace);
         };
-        let declared = terms.version.map(|version| version.to_string());
-        let file = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
-        let device = self.choose_device(&file, &terms)?;
-        let id = self.last_session.fetch_add(1, Ordering::Relaxed) + 1;
-        let session = Arc::new(Session::new(id, file, terms, device.name.clone()));
+        let loaded = self.load_into(&held).await;
+        match &loaded {
+            Ok(session) => self.desk.ledger().serves(place, session.id),
+            Err(_) => drop(self.desk.ledger().remove(place)),
+        }
+        self.looks.notify_one();
+        loaded
+    }
+
+    /// Asks for a second look at everybody soon.
+    pub(crate) fn look_soon(&self) {
+        self.looks.notify_one();
+        self.changed();
+    }
+
+    async fn load_into(&self, held: &Held) -> Result<Arc<Session>, LoadError> {
+        let (model, file) = (&held.file.model, &held.file);
+        let Some(device) = self.device(&held.device) else { return Err(LoadError::NoPlace) };
+        device.set_mode(desk::as_run(held.verdict.mode, device.snapshot().sharing));
+        // From now on its file is known by its digest, and so is what is learned of it.
+        let digest = self.digest(file).await?;
+        let known = self.desk.profiles.get(&digest, &device.name);
+        let prior = known.or_else(|| held.profile.clone().map(|profile| (profile, PRIOR_SAMPLES)));
+        let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
+        let (id, terms) = (self.next_id(), held.terms.clone());
+        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), runtime, prior));
         self.forward_changes(&session);
 
-        let replaced =
-            self.write().get(model).and_then(|versions| versions.get(&session.file.version)).cloned();
+        let replaced = self.write().get(model).and_then(|versions| versions.get(&file.version)).cloned();
         let serves = replaced.as_ref().is_some_and(|old| matches!(old.state(), State::Ready(_)));
         if !serves {
             if let Some(old) = &replaced {
@@ -183,13 +253,17 @@ impl Node {
             if !session.state().is_over() {
                 session.step(Step::Fail(problem.to_string()));
             }
-            return Err(LoadError::Problem { model: model.to_owned(), problem });
+            return Err(LoadError::Problem { model: model.clone(), problem });
         }
         self.put(&session);
         if let Some(old) = replaced {
             self.retire(&old).await;
         }
         Ok(session)
+    }
+
+    fn next_id(&self) -> SessionId {
+        self.last_session.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Drains and unloads every version of a model. An unknown model is no error: it is not loaded.
@@ -200,6 +274,19 @@ impl Node {
             self.retire(session).await;
         }
         self.write().remove(model);
+        self.changed();
+        self.looks.notify_one();
+    }
+
+    /// Drains and unloads one version of a model.
+    async fn unload_one(&self, session: &Arc<Session>) {
+        let _turn = self.turn.lock().await;
+        self.retire(session).await;
+        if let Some(versions) = self.write().get_mut(&session.file.model)
+            && versions.get(&session.file.version).is_some_and(|present| present.id == session.id)
+        {
+            versions.remove(&session.file.version);
+        }
         self.changed();
     }
 
@@ -222,6 +309,8 @@ impl Node {
         if !session.state().is_over() {
             session.step(Step::Unloaded);
         }
+        self.remember(session);
+        self.desk.ledger().gone(session.id);
     }
 
     /// The session that serves a request; an empty version asks for the newest that serves.
@@ -293,32 +382,6 @@ impl Node {
         });
     }
 
-    /// The first device that its terms allow and whose runtimes can run the file.
-    fn choose_device(&self, file: &ModelFile, terms: &Terms) -> Result<&Arc<Device>, LoadError> {
-        let allowed = |kind: DeviceKind| terms.devices.is_empty() || terms.devices.contains(&kind);
-        let found = self.devices.iter().find(|device| allowed(device.kind) && device.runs(file.runtime));
-        found.ok_or_else(|| {
-            let join = |words: Vec<String>| words.join(", ");
-            LoadError::NoDevice {
-                model: file.model.clone(),
-                runtime: file.runtime.name(),
-                kinds: match terms.devices.is_empty() {
-                    true => "any".into(),
-                    false => join(terms.devices.iter().map(ToString::to_string).collect()),
-                },
-                has: join(
-                    self.config
-                        .device
-                        .iter()
-                        .map(|device| {
-                            format!("{} ({}: {})", device.name, device.kind, device.runtimes.join(", "))
-                        })
-                        .collect(),
-                ),
-            }
-        })
-    }
-
     fn put(&self, session: &Arc<Session>) {
         let versions = &mut *self.write();
         versions
@@ -344,13 +407,5 @@ fn find<'a>(sessions: &'a Sessions, model: &str, version: &str) -> Option<&'a Ar
         serving.or_else(|| versions.values().next_back())
     } else {
         versions.get(&version.parse().ok()?)
-    }
-}
-
-/// For looking at a name only: that the model's files are incomplete is said later, by name.
-fn unless_missing(error: RepositoryError) -> Result<(), RepositoryError> {
-    match error {
-        RepositoryError::NoVersion { .. } | RepositoryError::NoFile { .. } => Ok(()),
-        error => Err(error),
     }
 }

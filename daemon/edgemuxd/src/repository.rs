@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::embedded::Embedded;
+use crate::runtimes::Format;
 use crate::terms::{Terms, TermsError};
 
 /// Is this a model's, version's or device's name? Such a name is one folder below another, never a way out.
@@ -85,8 +85,8 @@ pub struct ModelFile {
     pub version: u64,
     /// The file.
     pub path: PathBuf,
-    /// The runtime that runs it.
-    pub runtime: Embedded,
+    /// What it holds.
+    pub format: Format,
 }
 
 /// A folder of models.
@@ -164,15 +164,15 @@ impl Repository {
 
     fn file(&self, model: &str, version: u64) -> Result<ModelFile, RepositoryError> {
         let folder = self.root.join(model).join(version.to_string());
-        for runtime in Embedded::ALL {
-            let path = folder.join(format!("model.{}", runtime.format()));
+        for format in Format::ALL {
+            let path = folder.join(format!("model.{}", format.ending()));
             match path.try_exists() {
-                Ok(true) => return Ok(ModelFile { model: model.to_owned(), version, path, runtime }),
+                Ok(true) => return Ok(ModelFile { model: model.to_owned(), version, path, format }),
                 Ok(false) => {}
                 Err(error) => return Err(RepositoryError::Read { path, error }),
             }
         }
-        let known: Vec<_> = Embedded::ALL.map(|runtime| format!("model.{}", runtime.format())).into();
+        let known: Vec<_> = Format::ALL.map(|format| format!("model.{}", format.ending())).into();
         Err(RepositoryError::NoFile { folder, known: known.join(", ") })
     }
 }

@@ -82,6 +82,7 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
         Ok(()) => tracing::info!("drained"),
         Err(_) => tracing::warn!("not drained within the grace; the rest is dropped"),
     }
+    node.save().await;
     Ok(())
 }
 

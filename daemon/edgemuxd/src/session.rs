@@ -10,12 +10,16 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use edgemux_calibration::profile::Profile;
 use edgemux_multiplexer::SessionId;
 use edgemux_runtime_api::runtime::Memory;
 use edgemux_runtime_api::tensor::Signature;
 use tokio::sync::watch;
 
+use crate::device::is_batchable;
+use crate::live::Live;
 use crate::repository::ModelFile;
+use crate::runtimes::RuntimeKind;
 use crate::statistics::Statistics;
 use crate::terms::Terms;
 
@@ -127,22 +131,34 @@ pub struct Session {
     pub terms: Terms,
     /// Name of its device.
     pub device: String,
+    /// What runs it there.
+    pub runtime: RuntimeKind,
     state: watch::Sender<State>,
     /// The signature it had when it was last ready: one that is being loaded again after a crash can be asked still.
     known: Mutex<Option<Arc<Loaded>>>,
     statistics: Mutex<Statistics>,
+    live: Mutex<Live>,
     output_bytes: AtomicUsize,
     crashes: AtomicU32,
 }
 
 impl Session {
-    /// A session that is about to load.
-    pub fn new(id: SessionId, file: ModelFile, terms: Terms, device: String) -> Self {
+    /// A session that is about to load; `prior` is what is known of its cost, and from how many samples.
+    pub fn new(
+        id: SessionId,
+        file: ModelFile,
+        terms: Terms,
+        device: String,
+        runtime: RuntimeKind,
+        prior: Option<(Profile, u64)>,
+    ) -> Self {
         Self {
+            live: Mutex::new(Live::new(prior, &terms)),
             id,
             file,
             terms,
             device,
+            runtime,
             state: watch::Sender::new(State::Loading),
             known: Mutex::default(),
             statistics: Mutex::default(),
@@ -205,6 +221,23 @@ impl Session {
         locked(&self.statistics)
     }
 
+    /// What is learned of it.
+    pub fn live(&self) -> MutexGuard<'_, Live> {
+        locked(&self.live)
+    }
+
+    /// Can its requests run together?
+    pub fn is_batchable(&self) -> bool {
+        self.state().loaded().is_some_and(|loaded| is_batchable(&loaded.signature))
+    }
+
+    /// What it costs, as far as is known.
+    pub fn profile(&self) -> Option<Profile> {
+        let memory = self.state().loaded().map(|loaded| loaded.memory);
+        let memory = memory.or_else(|| locked(&self.known).as_ref().map(|loaded| loaded.memory));
+        self.live().profile(memory.unwrap_or_default())
+    }
+
     /// Its worker crashed, and it is to blame.
     pub fn count_crash(&self) {
         self.crashes.fetch_add(1, Ordering::Relaxed);
@@ -245,9 +278,9 @@ pub fn test_session(id: SessionId) -> Session {
         model: "m".into(),
         version: 1,
         path: "m/1/model.onnx".into(),
-        runtime: crate::embedded::Embedded::Onnx,
+        format: crate::runtimes::Format::Onnx,
     };
-    Session::new(id, file, Terms::default(), "cpu0".into())
+    Session::new(id, file, Terms::default(), "cpu0".into(), RuntimeKind::Onnx, None)
 }
 
 #[cfg(test)]

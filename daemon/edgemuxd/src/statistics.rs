@@ -30,6 +30,8 @@ impl Total {
 pub struct Statistics {
     /// Requests that were answered, arrival to answer.
     pub success: Total,
+    /// Inferences that answered them: several requests may run together.
+    pub executions: u64,
     /// Requests that were not, arrival to answer.
     pub fail: Total,
     /// Waiting for the device.
@@ -47,6 +49,12 @@ pub struct Statistics {
 impl Statistics {
     /// A request was answered.
     pub fn succeeded(&mut self, waited: Duration, took: Duration, timing: Timing) {
+        self.executions += 1;
+        self.succeeded_beside(waited, took, timing);
+    }
+
+    /// A request was answered that ran in another's inference.
+    pub fn succeeded_beside(&mut self, waited: Duration, took: Duration, timing: Timing) {
         self.success.add(nanoseconds(took));
         self.queue.add(nanoseconds(waited));
         self.compute_input.add(timing.input_ns);

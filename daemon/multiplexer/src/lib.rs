@@ -1,22 +1,54 @@
-//! Who runs next on a device.
+//! Who runs next on a device, and who has to wait or is turned away.
 //!
 //! A [`Multiplexer`] holds the queues of the sessions that share one device. It is told what happens and answers with
 //! what to do; it has no clock, no socket and no lock, so a test can drive it through any history.
 //!
-//! The one policy so far is *exclusive*: one request on the device at a time, run to completion; the next is the
-//! waiting request of the highest priority that arrived first.
+//! | mode | |
+//! |---|---|
+//! | [`Mode::Exclusive`] | one request at a time, run to completion; bounded runs of one reload group |
+//! | [`Mode::TimeSliced`] | one at a time, sessions in turn: deficit round robin in device time |
+//! | [`Mode::Concurrent`] | several at a time |
 //!
-//! Requests so short that the way to the worker takes longer than they do are handed over ahead of time, up to
-//! [`AHEAD_MAX`] of expected work, so that the worker need not wait for the daemon. They run one after the other all the
-//! same; a newcomer of higher priority waits for at most that much more.
+//! In each, guaranteed sessions come before best effort, then the session's priority counts, then the time of the slot that
+//! a request's arrival makes (see [`SMOOTH_BURST`]); time-sliced, the turns of sessions in place of the last. Which of a
+//! session's requests takes its slot is decided by their own priorities, deadlines and arrivals, so that no client's deadlines
+//! take another tenant's place.
+//!
+//! Best effort runs when no guaranteed request waits and, where there are guaranteed sessions, when none is in service: what
+//! they are promised allows for one best-effort request that is there before them. It is not interrupted. If the one that
+//! has waited longest has waited for [`STARVATION_BOUND`] it is served next whatever else waits, once in
+//! [`BEST_EFFORT_PERIOD`]. So the n-th of those that wait begins after at most
+//! `STARVATION_BOUND + n · (BEST_EFFORT_PERIOD + the longest request)`, time in which the device may run nothing apart.
+//!
+//! Requests so short that the way to the worker takes longer than they do are handed over ahead of time in exclusive mode,
+//! up to [`AHEAD_MAX`] of expected work, so that the worker need not wait for the daemon. They run one after the other all
+//! the same; a newcomer of higher rank waits for at most that much more.
+//!
+//! An event costs time that grows with the logarithm of what waits, and with the few requests that are in service.
 #![forbid(unsafe_code)]
 
+mod dispatch;
+mod event;
+mod in_service;
+mod police;
 mod queue;
+mod ready;
+mod round_robin;
+mod session;
+mod settings;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use self::queue::{Queue, Rank};
+pub use self::event::{Action, Event, Refusal};
+use self::in_service::InService;
+pub use self::police::{RATE_TOLERANCE, SMOOTH_BURST};
+use self::queue::Place;
+use self::ready::{Line, Ready};
+use self::session::{Arrival, Session};
+pub use self::settings::{Batching, Excess, Mode, Policing, Priority, Settings};
 
 /// A request, unique on its device and never used again.
 pub type RequestId = u64;
@@ -30,124 +62,69 @@ pub type WorkerId = u32;
 pub const AHEAD_MAX: Duration = Duration::from_micros(250);
 /// The most requests that a worker holds.
 pub const AHEAD_REQUESTS_MAX: usize = 8;
-
-/// Requests of priority 1 run first, larger numbers later, 0 (nothing declared) last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Priority(u32);
-
-impl Priority {
-    /// From the number that clients and configuration use.
-    pub fn new(declared: u32) -> Self {
-        Self(declared.wrapping_sub(1))
-    }
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A session takes its place, suspended; at most `queue_limit` of its requests may wait.
-    Added {
-        /// The session.
-        session: SessionId,
-        /// The worker that runs it.
-        worker: WorkerId,
-        /// The most requests that may wait.
-        queue_limit: usize,
-    },
-    /// The session can run.
-    Resumed(SessionId),
-    /// The worker cannot run anything for now; the requests of its sessions wait.
-    WorkerDown(WorkerId),
-    /// The session takes no more requests; those that wait still run.
-    Closed(SessionId),
-    /// The session is gone; those that wait are refused.
-    Removed(SessionId),
-    /// A request arrived.
-    Arrived {
-        /// The request.
-        request: RequestId,
-        /// Its session.
-        session: SessionId,
-        /// Its priority.
-        priority: Priority,
-        /// When it is of no more use, on the clock of `now`.
-        deadline: Option<Duration>,
-    },
-    /// Nobody waits for this request any more. One that is in service runs on until it is finished.
-    Cancelled(RequestId),
-    /// The device is done with this request, one way or the other.
-    Finished {
-        /// The request.
-        request: RequestId,
-        /// Its time on the device, if it ran to its end.
-        service: Option<Duration>,
-    },
-}
-
-/// Why a request was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// As many requests wait as may.
-    QueueFull,
-    /// The session is draining.
-    Closed,
-    /// The session is not, or no more, on this device.
-    NoSession,
-}
-
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start this request on the device.
-    Dispatch(RequestId),
-    /// Answer that it was refused.
-    Refuse(RequestId, Refusal),
-    /// Answer that its deadline passed while it waited.
-    Expire(RequestId),
-    /// A closed session has nothing waiting and nothing in service.
-    Drained(SessionId),
-}
+/// Best effort that has waited so long is served before all others.
+pub const STARVATION_BOUND: Duration = Duration::from_secs(10);
+/// But at most once in this time.
+pub const BEST_EFFORT_PERIOD: Duration = Duration::from_secs(1);
 
 /// The queues of one device and who is in service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Multiplexer {
-    sessions: HashMap<SessionId, Session>,
-    /// The first waiting request of every session that can run.
-    heads: BTreeSet<(Rank, SessionId)>,
-    waiting: HashMap<RequestId, (SessionId, Rank)>,
-    /// With the worker, in the order in which they run: the first is on the device.
-    in_service: VecDeque<(RequestId, SessionId)>,
+    mode: Mode,
+    /// Of the latest event.
+    now: Duration,
+    fenced: bool,
+    sessions: BTreeMap<SessionId, Session>,
+    /// How many of them are guaranteed.
+    guaranteed: usize,
+    ready: Ready,
+    waiting: HashMap<RequestId, (Line, Place)>,
+    in_service: InService,
+    /// When best effort was last served before its turn.
+    rescued: Option<Duration>,
+    /// The number of the last arrival.
     arrivals: u64,
 }
 
-#[derive(Debug)]
-struct Session {
-    worker: WorkerId,
-    queue: Queue,
-    running: bool,
-    closed: bool,
-    /// Expected service time; none before the first request has finished.
-    service: Option<Duration>,
-}
-
-impl Session {
-    /// A longer time is believed at once, a shorter one little by little.
-    fn observe(&mut self, service: Duration) {
-        self.service = Some(match self.service {
-            Some(expected) if service < expected => expected - (expected - service) / 8,
-            _ => service,
-        });
-    }
-}
-
 impl Multiplexer {
-    /// Takes note of `event` at `now` and appends what is to be done about it to `actions`.
+    /// Without sessions.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            now: Duration::ZERO,
+            fenced: false,
+            sessions: BTreeMap::new(),
+            guaranteed: 0,
+            ready: Ready::new(mode),
+            waiting: HashMap::new(),
+            in_service: InService::default(),
+            rescued: None,
+            arrivals: 0,
+        }
+    }
+
+    /// How the device is shared.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Takes note of `event` at `now`, which does not go back, and appends what is to be done about it to `actions`.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+        self.now = self.now.max(now);
         match event {
-            Event::Added { session, worker, queue_limit } => {
-                let queue = Queue::new(queue_limit);
-                let new = Session { worker, queue, running: false, closed: false, service: None };
-                self.sessions.entry(session).or_insert(new);
+            Event::Added { session, worker, settings } => {
+                if !self.sessions.contains_key(&session) {
+                    self.guaranteed += usize::from(settings.guaranteed);
+                    self.sessions.insert(session, Session::new(self.now, worker, settings));
+                }
+            }
+            Event::Changed { session, settings } => {
+                if let Some(state) = self.sessions.get_mut(&session) {
+                    self.guaranteed -= usize::from(state.settings.guaranteed);
+                    self.guaranteed += usize::from(settings.guaranteed);
+                    state.change(self.now, settings);
+                    self.place(session);
+                }
             }
             Event::Resumed(session) => self.set_running(session, true),
             Event::WorkerDown(worker) => {
@@ -159,6 +136,7 @@ impl Multiplexer {
             Event::Closed(session) => {
                 if let Some(state) = self.sessions.get_mut(&session) {
                     state.closed = true;
+                    self.place(session);
                 }
                 self.report_drained(session, actions);
             }
@@ -166,56 +144,29 @@ impl Multiplexer {
             Event::Arrived { request, session, priority, deadline } => {
                 self.arrive(request, session, priority, deadline, actions);
             }
-            Event::Cancelled(request) => {
-                if let Some(session) = self.take_waiting(request) {
-                    self.report_drained(session, actions);
-                }
-            }
+            Event::Cancelled(request) => self.cancel(request, actions),
             Event::Finished { request, service } => self.finish(request, service, actions),
+            Event::ModeChanged(mode) => self.change_mode(mode),
+            Event::Fenced(fenced) => self.fenced = fenced,
+            Event::Woken => {}
         }
-        self.dispatch(now, actions);
+        self.dispatch(actions);
     }
 
     /// Requests of this session that wait.
     pub fn waiting(&self, session: SessionId) -> usize {
-        self.sessions.get(&session).map_or(0, |state| state.queue.len())
+        self.sessions.get(&session).map_or(0, Session::waiting)
     }
 
     /// Requests of this session with the worker.
     pub fn in_service(&self, session: SessionId) -> usize {
-        self.in_service.iter().filter(|(_, running)| *running == session).count()
+        self.in_service.iter().filter(|running| running.line.session == session).count()
     }
 
-    /// The request on the device.
-    pub fn on_device(&self) -> Option<RequestId> {
-        self.in_service.front().map(|&(request, _)| request)
-    }
-
-    fn finish(&mut self, request: RequestId, service: Option<Duration>, actions: &mut Vec<Action>) {
-        let Some(at) = self.in_service.iter().position(|&(running, _)| running == request) else { return };
-        let Some((_, session)) = self.in_service.remove(at) else { return };
-        if let (Some(state), Some(service)) = (self.sessions.get_mut(&session), service) {
-            state.observe(service);
-        }
-        self.report_drained(session, actions);
-    }
-
-    /// Does the device have room for a request of `session`, or is it worth handing over ahead of time?
-    fn has_room_for(&self, session: SessionId) -> bool {
-        let expected = |session| {
-            let state = self.sessions.get(&session)?;
-            state.service.map(|service| (state.worker, service))
-        };
-        let Some(&(_, on_device)) = self.in_service.front() else { return true };
-        let (Some((worker, service)), Some((running_on, _))) = (expected(session), expected(on_device))
-        else {
-            return false;
-        };
-        let held: Option<Duration> =
-            self.in_service.iter().map(|&(_, held)| expected(held).map(|(_, service)| service)).sum();
-        worker == running_on
-            && self.in_service.len() < AHEAD_REQUESTS_MAX
-            && held.is_some_and(|held| held + service <= AHEAD_MAX)
+    /// The requests that the device works on: of those handed over to run one after the other only the first, of a batch
+    /// all.
+    pub fn on_device(&self) -> impl Iterator<Item = RequestId> {
+        self.in_service.on_device().map(|running| running.request)
     }
 
     fn arrive(
@@ -226,89 +177,111 @@ impl Multiplexer {
         deadline: Option<Duration>,
         actions: &mut Vec<Action>,
     ) {
-        let refusal = match self.sessions.get(&session) {
-            None => Refusal::NoSession,
-            Some(state) if state.closed => Refusal::Closed,
-            Some(state) if state.queue.is_full() => Refusal::QueueFull,
-            Some(_) => {
-                self.arrivals += 1;
-                let rank = Rank { priority, arrival: self.arrivals };
-                self.waiting.insert(request, (session, rank));
-                self.change_queue(session, |queue| queue.push(rank, request, deadline));
-                return;
-            }
+        if self.waiting.contains_key(&request) || self.in_service.contains(request) {
+            return;
+        }
+        let Some(state) = self.sessions.get_mut(&session) else {
+            actions.push(Action::Refuse(request, Refusal::NoSession));
+            return;
         };
-        actions.push(Action::Refuse(request, refusal));
-    }
-
-    /// Starts the best waiting request while there is room; those found expired on the way are answered so.
-    fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        while let Some(&(rank, session)) = self.heads.first() {
-            if !self.has_room_for(session) {
-                return;
-            }
-            let Some(taken) = self.change_queue(session, |queue| queue.take(rank)).flatten() else { return };
-            self.waiting.remove(&taken.request);
-            if taken.deadline.is_some_and(|deadline| deadline <= now) {
-                actions.push(Action::Expire(taken.request));
-                self.report_drained(session, actions);
-            } else {
-                self.in_service.push_back((taken.request, session));
-                actions.push(Action::Dispatch(taken.request));
+        self.arrivals += 1;
+        match state.arrive(self.now, self.arrivals, request, priority, deadline) {
+            Arrival::Refused(refusal) => actions.push(Action::Refuse(request, refusal)),
+            Arrival::Waits { excess, place, gave_way } => {
+                if let Some(other) = gave_way {
+                    actions.push(Action::Refuse(other, state.full()));
+                    self.waiting.remove(&other);
+                }
+                if excess {
+                    actions.push(Action::Demoted(request));
+                }
+                self.waiting.insert(request, (Line { session, excess }, place));
+                self.place(session);
             }
         }
     }
 
-    fn take_waiting(&mut self, request: RequestId) -> Option<SessionId> {
-        let (session, rank) = self.waiting.remove(&request)?;
-        self.change_queue(session, |queue| queue.take(rank));
-        Some(session)
+    fn cancel(&mut self, request: RequestId, actions: &mut Vec<Action>) {
+        let Some((line, place)) = self.waiting.remove(&request) else { return };
+        if let Some(state) = self.sessions.get_mut(&line.session) {
+            state.queue_mut(line.excess).remove(place);
+            self.place(line.session);
+            self.report_drained(line.session, actions);
+        }
+    }
+
+    fn finish(&mut self, request: RequestId, service: Option<Duration>, actions: &mut Vec<Action>) {
+        let Some(done) = self.in_service.take(request) else { return };
+        let session = done.line.session;
+        if let Some(service) = service {
+            self.ready.settle(done.line, done.paid, service.as_secs_f64() - done.cost);
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.observe(service);
+                self.place(session);
+            }
+        }
+        self.report_drained(session, actions);
     }
 
     fn remove(&mut self, session: SessionId, actions: &mut Vec<Action>) {
         self.set_running(session, false);
-        if let Some(mut state) = self.sessions.remove(&session) {
-            while let Some(taken) = state.queue.take_first() {
-                self.waiting.remove(&taken.request);
-                actions.push(Action::Refuse(taken.request, Refusal::NoSession));
+        let Some(mut state) = self.sessions.remove(&session) else { return };
+        self.guaranteed -= usize::from(state.settings.guaranteed);
+        for excess in [false, true] {
+            while let Some(request) = state.queue_mut(excess).take_first() {
+                self.waiting.remove(&request);
+                actions.push(Action::Refuse(request, Refusal::NoSession));
             }
         }
     }
 
+    fn change_mode(&mut self, mode: Mode) {
+        if mode == self.mode {
+            return;
+        }
+        (self.mode, self.ready) = (mode, Ready::new(mode));
+        self.in_service.forget_payments();
+        // As if they had come in the order in which it is their turn.
+        let mut order = Vec::with_capacity(self.sessions.len());
+        for (&session, state) in &mut self.sessions {
+            let stands = std::mem::take(&mut state.stands);
+            order.push((stands.into_iter().flatten().map(|stand| stand.rank).min(), session));
+        }
+        order.sort_unstable();
+        order.into_iter().for_each(|(_, session)| self.place(session));
+    }
+
+    fn set_running(&mut self, session: SessionId, running: bool) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.running = running;
+            self.place(session);
+        }
+    }
+
     fn report_drained(&self, session: SessionId, actions: &mut Vec<Action>) {
-        if self.sessions.get(&session).is_some_and(|state| state.closed && state.queue.len() == 0)
+        if self.sessions.get(&session).is_some_and(|state| state.closed && state.is_empty())
             && self.in_service(session) == 0
         {
             actions.push(Action::Drained(session));
         }
     }
 
-    fn set_running(&mut self, session: SessionId, running: bool) {
+    /// Puts a session's lines where they belong now.
+    fn place(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        if let (Some(rank), true) = (state.queue.first(), state.running != running) {
-            if running {
-                self.heads.insert((rank, session));
-            } else {
-                self.heads.remove(&(rank, session));
+        for excess in [false, true] {
+            let line = Line { session, excess };
+            let stand = state.stand(self.now, line);
+            let before = std::mem::replace(&mut state.stands[usize::from(excess)], stand);
+            if before != stand {
+                self.ready.place(line, before, stand);
             }
         }
-        state.running = running;
     }
+}
 
-    /// Changes a session's queue and keeps `heads` in step with it.
-    fn change_queue<T>(&mut self, session: SessionId, change: impl FnOnce(&mut Queue) -> T) -> Option<T> {
-        let state = self.sessions.get_mut(&session)?;
-        let before = state.queue.first();
-        let answer = change(&mut state.queue);
-        let after = state.queue.first();
-        if state.running && before != after {
-            if let Some(rank) = before {
-                self.heads.remove(&(rank, session));
-            }
-            if let Some(rank) = after {
-                self.heads.insert((rank, session));
-            }
-        }
-        Some(answer)
+impl Default for Multiplexer {
+    fn default() -> Self {
+        Self::new(Mode::default())
     }
 }

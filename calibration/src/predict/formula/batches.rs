@@ -1,11 +1,13 @@
 //! One session that batches.
 
+use std::num::NonZeroU32;
+
 use super::Device;
 use crate::predict::known::KnownError;
 use crate::predict::{Formula, PredictError, Stage};
 use crate::queueing::batching::Batches;
 use crate::queueing::law::Law;
-use crate::system::System;
+use crate::system::{Mode, Slicing, System};
 
 pub(super) fn predict(system: &System) -> Result<Device, PredictError> {
     let full = system.sessions.iter().map(|session| {
@@ -14,7 +16,12 @@ pub(super) fn predict(system: &System) -> Result<Device, PredictError> {
         });
         session.terms.rate.get() * time
     });
-    let utilisation: f64 = full.sum();
+    let speed = match system.device.mode {
+        Mode::Concurrent { width } => system.device.speed_up.most(width),
+        Mode::TimeSliced(Slicing::Driver) => system.device.speed_up.most(NonZeroU32::MAX),
+        Mode::Exclusive { .. } | Mode::TimeSliced(Slicing::RoundRobin { .. }) => 1.0,
+    };
+    let utilisation = full.sum::<f64>() / speed;
     if utilisation >= 1.0 {
         return Err(PredictError::Unstable { stage: Stage::Device, utilisation });
     }

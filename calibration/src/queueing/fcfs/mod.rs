@@ -216,15 +216,16 @@ impl<'a> Fcfs<'a> {
         if self.wait.mean() <= 0.0 {
             return None;
         }
-        // Halved until it lies before the pole, then doubled until beyond; a pole beyond all numbers is none.
+        // Halved until it lies before the pole, then doubled until beyond; a pole at 0 or beyond all numbers is none.
+        let is_before = |u: f64| u > 0.0 && u.is_finite() && self.excess(u) < 0.0;
         let mut low = 1e-3 / self.wait.mean();
         for _ in 0..40 {
-            if low.is_finite() && self.excess(low) < 0.0 {
+            if is_before(low) {
                 break;
             }
             low /= 2.0;
         }
-        if !low.is_finite() || self.excess(low) >= 0.0 {
+        if !is_before(low) {
             return None;
         }
         let mut high = low * 2.0;

@@ -1,33 +1,41 @@
 //! A device: the multiplexer that decides, the requests it decides about, and the workers that run them.
 //!
 //! One lock guards both, and it is held for the decision only: what is to be done is done after it is given back. The
-//! task that causes a decision also carries it out, so that a request passes through no actor on its way.
+//! task that causes a decision also carries it out, so that a request passes through no actor on its way. Of the two locks
+//! that are ever held together, the device's is taken before a session's.
 
+mod batch;
+mod inner;
+mod outcome;
 mod request;
 mod supervisor;
+mod timer;
 mod utilisation;
 mod warm_up;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use edgemux_multiplexer::{Action, Event, Multiplexer, Priority, RequestId, SessionId, WorkerId};
-use edgemux_runtime_api::client::{InputTensor, Job, LaneError, OutputTarget, OutputTensor, Worker};
+use edgemux_calibration::estimate::{Presence, SpeedUpEstimator};
+use edgemux_calibration::system::SpeedUp;
+use edgemux_multiplexer::{Event, Mode, Multiplexer, Policing, Priority, RequestId, SessionId, Settings};
+use edgemux_runtime_api::client::{InputTensor, Job, LaneError, OutputTarget, Worker};
 use edgemux_runtime_api::error::RunError;
-use edgemux_runtime_api::runtime::{DeviceKind, Timing};
-use tokio::sync::{mpsc, oneshot};
+use edgemux_runtime_api::runtime::DeviceKind;
+use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::batch::is_batchable;
+use self::inner::{Effect, Inner, worker_id};
 pub use self::request::{Answer, Failure, Response, Ticket};
-use self::request::{Pending, Responder};
+use self::request::{Beside, Pending};
 pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
-use crate::config;
-use crate::embedded::Embedded;
+use crate::config::{self, Multiplexing, Sharing};
+use crate::runtimes::{Format, RuntimeKind};
 use crate::session::Session;
-
-/// The only lane, while one request at a time is on a device.
-const LANE: usize = 0;
+use crate::terms::Excess;
 
 /// One device of the node.
 #[derive(Debug)]
@@ -36,35 +44,25 @@ pub struct Device {
     pub name: String,
     /// Its kind.
     pub kind: DeviceKind,
+    /// Requests that its workers can run together.
+    pub lanes: usize,
+    /// Bytes for models; none where it is not limited.
+    pub memory_bytes: Option<u64>,
     origin: Instant,
     queue_limit: usize,
     inner: Mutex<Inner>,
+    /// When the multiplexer is to be woken.
+    wake: watch::Sender<Option<Duration>>,
+    /// In the operator's order.
+    runtimes: Vec<RuntimeKind>,
     supervisors: BTreeMap<&'static str, mpsc::Sender<supervisor::Command>>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    multiplexer: Multiplexer,
-    requests: HashMap<RequestId, Pending>,
-    last_request: RequestId,
-    workers: HashMap<&'static str, Arc<Worker>>,
-    status: BTreeMap<&'static str, WorkerStatus>,
-    drains: HashMap<SessionId, oneshot::Sender<()>>,
-    utilisation: Utilisation,
-    /// Scratch, kept for its capacity.
-    actions: Vec<Action>,
-}
-
-/// What a decision asks of the world outside the lock.
-enum Effect {
-    Start(RequestId, Arc<Worker>, Job),
-    Answer(Responder, Answer),
-    Drained(oneshot::Sender<()>),
 }
 
 /// A request as it is handed in.
 #[derive(Debug)]
 pub struct Submission {
+    /// When the daemon had it.
+    pub received: Instant,
     /// In the signature's order.
     pub inputs: Vec<InputTensor>,
     /// In the signature's order; empty means every output, inline.
@@ -75,8 +73,19 @@ pub struct Submission {
     pub deadline: Option<Instant>,
     /// May have more than one response.
     pub decoupled: bool,
-    /// Whether the session's statistics count it.
-    pub counted: bool,
+    /// Who sends it.
+    pub purpose: Purpose,
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client: it counts in the session's statistics, and its times are learned from.
+    Client,
+    /// The daemon, to measure: its times are learned from.
+    Trial,
+    /// The daemon, to do first-time work: of its times only those of reloads are learned from.
+    WarmUp,
 }
 
 /// What a device's state page shows.
@@ -90,6 +99,16 @@ pub struct Snapshot {
     pub in_service: usize,
     /// Share of the last seconds that the device was in service.
     pub utilisation: f64,
+    /// How it is shared.
+    pub mode: Mode,
+    /// What was asked for.
+    pub multiplexing: Multiplexing,
+    /// The parameters of each mode.
+    pub sharing: Sharing,
+    /// Why nothing is to reach it, if so.
+    pub fenced: Option<String>,
+    /// Total speed by the number of requests in service.
+    pub speed_up: SpeedUp,
 }
 
 impl Device {
@@ -98,10 +117,14 @@ impl Device {
         config: &config::Device,
         supervision: &config::Supervision,
         queue_limit: usize,
+        speed_up: SpeedUp,
     ) -> Arc<Self> {
+        let sharing = config.sharing();
         let mut supervisors = BTreeMap::new();
         let mut receivers = Vec::new();
-        for runtime in config.runtimes.iter().filter_map(|name| Embedded::from_name(name)) {
+        let runtimes: Vec<_> =
+            config.runtimes.iter().filter_map(|name| RuntimeKind::from_name(name)).collect();
+        for &runtime in &runtimes {
             let (sender, receiver) = mpsc::channel(supervisor::COMMANDS_WAITING_MAX);
             supervisors.insert(runtime.name(), sender);
             receivers.push((runtime, receiver));
@@ -110,10 +133,19 @@ impl Device {
         let device = Arc::new(Self {
             name: config.name.clone(),
             kind: config.kind,
+            lanes: sharing.width.get() as usize,
+            memory_bytes: config.memory_bytes(),
             origin,
             queue_limit,
+            wake: watch::Sender::new(None),
             inner: Mutex::new(Inner {
-                multiplexer: Multiplexer::default(),
+                multiplexer: Multiplexer::new(sharing.mode(config.multiplexing())),
+                presence: Presence::default(),
+                speed_up: SpeedUpEstimator::new(&speed_up, sharing.width.get() as usize),
+                multiplexing: config.multiplexing(),
+                sharing,
+                predicted_utilisation: 0.0,
+                fenced: None,
                 requests: HashMap::new(),
                 last_request: 0,
                 workers: HashMap::new(),
@@ -121,23 +153,26 @@ impl Device {
                 drains: HashMap::new(),
                 utilisation: Utilisation::new(origin),
                 actions: Vec::new(),
+                batch: Vec::new(),
             }),
+            runtimes,
             supervisors,
         });
         for (runtime, commands) in receivers {
             supervisor::start(Arc::clone(&device), runtime, config, supervision, commands);
         }
+        tokio::spawn(timer::run(Arc::downgrade(&device), device.wake.subscribe(), origin));
         device
     }
 
-    /// Can it run models of this runtime?
-    pub fn runs(&self, runtime: Embedded) -> bool {
-        self.supervisors.contains_key(runtime.name())
+    /// Which of its runtimes runs such a file, if one does.
+    pub fn runtime_for(&self, format: Format) -> Option<RuntimeKind> {
+        self.runtimes.iter().copied().find(|runtime| runtime.format() == format)
     }
 
     /// Loads and warms `session`; returns when it is ready.
     pub async fn load(&self, session: &Arc<Session>) -> Result<(), LoadProblem> {
-        let supervisor = self.supervisors.get(session.file.runtime.name()).ok_or(LoadProblem::Stopping)?;
+        let supervisor = self.supervisors.get(session.runtime.name()).ok_or(LoadProblem::Stopping)?;
         self.add(session);
         let (done, loaded) = oneshot::channel();
         let command = supervisor::Command::Load { session: Arc::clone(session), done };
@@ -156,7 +191,7 @@ impl Device {
     /// Drops `session`, refusing what still waits; returns when its memory is free.
     pub async fn unload(&self, session: &Session) {
         self.remove(session.id);
-        let Some(supervisor) = self.supervisors.get(session.file.runtime.name()) else { return };
+        let Some(supervisor) = self.supervisors.get(session.runtime.name()) else { return };
         let (done, unloaded) = oneshot::channel();
         let command = supervisor::Command::Unload { session: session.id, done };
         if supervisor.send(command).await.is_ok() {
@@ -169,10 +204,10 @@ impl Device {
     pub fn submit(self: &Arc<Self>, session: &Arc<Session>, submission: Submission) -> Ticket {
         let arrived = Instant::now();
         let (responder, answers) = request::channel(submission.decoupled);
-        let priority = Priority::new(match submission.priority {
-            0 => session.terms.priority,
-            declared => declared,
-        });
+        let priority = Priority::new(submission.priority);
+        if submission.purpose == Purpose::Client {
+            session.live().arrived(self.seconds(arrived));
+        }
         let deadline = submission.deadline.map(|deadline| deadline.saturating_duration_since(self.origin));
         let mut inner = self.lock();
         inner.last_request += 1;
@@ -188,9 +223,15 @@ impl Device {
             session: Arc::clone(session),
             job: Some(job),
             responder: Some(responder),
+            received: submission.received,
             arrived,
             started: None,
-            counted: submission.counted,
+            start: None,
+            lane: 0,
+            conforming: true,
+            beside: Beside::Nobody,
+            has_turn: true,
+            purpose: submission.purpose,
         };
         inner.requests.insert(request, pending);
         let event = Event::Arrived { request, session: session.id, priority, deadline };
@@ -205,10 +246,10 @@ impl Device {
         if pending.is_with_worker() {
             // It keeps the device until the worker gives it up or is done with it.
             pending.responder = None;
-            let runtime = pending.session.file.runtime.name();
+            let (runtime, lane) = (pending.session.runtime.name(), pending.lane);
             if let Some(worker) = inner.workers.get(runtime).cloned() {
                 drop(inner);
-                worker.cancel(LANE, request);
+                worker.cancel(lane, request);
             }
             return;
         }
@@ -218,50 +259,13 @@ impl Device {
         self.decide(inner, Instant::now(), Event::Cancelled(request));
     }
 
-    /// A worker has a response; the device is free again if it is the last.
-    fn responded(&self, request: RequestId, outputs: Vec<OutputTensor>, last: bool, timing: Timing) {
-        let now = Instant::now();
-        let mut inner = self.lock();
-        if !last {
-            if let Some(pending) = inner.requests.get_mut(&request) {
-                pending.respond(Response { outputs, last });
-            }
-            return;
-        }
-        let Some(pending) = inner.requests.remove(&request) else { return };
-        let started = pending.started.unwrap_or(pending.arrived);
-        inner.utilisation.busy(now.saturating_duration_since(started));
-        if pending.counted {
-            let (waited, took) = (started - pending.arrived, now - pending.arrived);
-            pending.session.statistics().succeeded(waited, took, timing);
-        }
-        let service = Duration::from_nanos(timing.input_ns + timing.infer_ns + timing.output_ns);
-        self.decide(inner, now, Event::Finished { request, service: Some(service) });
-        if let Some(responder) = pending.responder {
-            responder.send(Ok(Response { outputs, last }));
-        }
-    }
-
-    /// A request in service has come to nothing.
-    fn failed(&self, request: RequestId, failure: Failure) {
-        let now = Instant::now();
-        let mut inner = self.lock();
-        let Some(pending) = inner.requests.remove(&request) else { return };
-        inner.utilisation.busy(now.saturating_duration_since(pending.started.unwrap_or(now)));
-        pending.count_failure();
-        self.decide(inner, now, Event::Finished { request, service: None });
-        if let Some(responder) = pending.responder {
-            responder.send(Err(failure));
-        }
-    }
-
     /// Sets what runs the sessions of `runtime`: from now on they can be resumed.
-    fn worker_up(&self, runtime: Embedded, worker: Arc<Worker>) {
+    fn worker_up(&self, runtime: RuntimeKind, worker: Arc<Worker>) {
         self.lock().workers.insert(runtime.name(), worker);
     }
 
     /// `worker` is of no more use: nothing more is sent to it. One that was replaced already is nobody's concern.
-    fn worker_failed(&self, runtime: Embedded, worker: &Arc<Worker>) {
+    fn worker_failed(&self, runtime: RuntimeKind, worker: &Arc<Worker>) {
         let inner = self.lock();
         if inner.workers.get(runtime.name()).is_some_and(|present| Arc::ptr_eq(present, worker)) {
             self.decide(inner, Instant::now(), Event::WorkerDown(worker_id(runtime)));
@@ -270,14 +274,18 @@ impl Device {
 
     /// The worker of `runtime` is dead: the requests it had are answered, its sessions wait. Returns the session whose
     /// request was on the device.
-    fn worker_down(&self, runtime: Embedded, worker: &Arc<Worker>) -> Option<SessionId> {
+    fn worker_down(&self, runtime: RuntimeKind, worker: &Arc<Worker>) -> Option<SessionId> {
         self.worker_failed(runtime, worker);
         self.lock().workers.remove(runtime.name());
         let inner = self.lock();
         let lost: Vec<_> = inner.with_worker(runtime).map(|(request, _)| request).collect();
-        let on_device = inner.multiplexer.on_device().filter(|request| lost.contains(request));
-        let blamed =
-            on_device.and_then(|request| inner.requests.get(&request)).map(|pending| pending.session.id);
+        // Of several that ran together nobody knows which it was: the one that ran longest is blamed.
+        let blamed = lost
+            .iter()
+            .filter_map(|request| inner.requests.get(request))
+            .filter_map(|pending| Some((pending.started?, pending.session.id)))
+            .min()
+            .map(|(_, session)| session);
         drop(inner);
         for request in lost {
             self.failed(request, Failure::WorkerDied);
@@ -285,10 +293,17 @@ impl Device {
         blamed
     }
 
-    /// How long the request that has been in service longest on `runtime` has been.
-    fn longest_in_service(&self, runtime: Embedded) -> Option<Duration> {
+    /// Is a request of `runtime` in service for longer than it should be? Several at a time share the device's speed.
+    fn has_overdue(&self, runtime: RuntimeKind, limits: &config::Supervision) -> bool {
         let inner = self.lock();
-        inner.with_worker(runtime).filter_map(|(_, pending)| pending.started).map(|at| at.elapsed()).max()
+        let together = inner.presence.in_service().max(1) as u32;
+        inner.with_worker(runtime).any(|(_, pending)| {
+            let expected = || pending.session.live().expected().map(|alone| alone * together);
+            pending.started.is_some_and(|started| {
+                let (taken, most) = (started.elapsed(), limits.hang_timeout());
+                taken > most || taken > most / 10 && taken > limits.patience(expected())
+            })
+        })
     }
 
     /// Refuses everything that waits for `session`, which is on this device no more. A drain has no more to wait for.
@@ -299,8 +314,107 @@ impl Device {
 
     /// Makes a queue for `session`, suspended.
     fn add(&self, session: &Session) {
-        let worker = worker_id(session.file.runtime);
-        self.handle(Event::Added { session: session.id, worker, queue_limit: self.queue_limit });
+        let worker = worker_id(session.runtime);
+        self.handle(Event::Added { session: session.id, worker, settings: self.settings(session) });
+    }
+
+    /// Lets `session` have what it is entitled to now.
+    pub fn entitle(&self, session: &Session) {
+        self.handle(Event::Changed { session: session.id, settings: self.settings(session) });
+    }
+
+    fn settings(&self, session: &Session) -> Settings {
+        let terms = &session.terms;
+        let live = session.live();
+        let guarantee = terms.guarantee().filter(|_| !live.is_demoted());
+        Settings {
+            queue_limit: self.queue_limit,
+            guaranteed: guarantee.is_some(),
+            priority: Priority::new(terms.priority),
+            policing: guarantee.map(|(rate_hz, _)| Policing {
+                rate_hz,
+                burst: terms.burst(),
+                excess: match terms.excess {
+                    Excess::Refuse => edgemux_multiplexer::Excess::Refuse,
+                    Excess::BestEffort => edgemux_multiplexer::Excess::BestEffort,
+                },
+            }),
+            group: None,
+            batching: terms.batching.filter(|_| session.is_batchable()).map(|batching| {
+                edgemux_multiplexer::Batching {
+                    size_max: NonZeroU32::new(batching.size_max).unwrap_or(NonZeroU32::MIN),
+                    delay_max: live.batch_delay(),
+                }
+            }),
+            expected: live.expected(),
+        }
+    }
+
+    /// Shares the device in another way from now on. What is in service finishes as it began.
+    pub fn set_mode(&self, mode: Mode) {
+        if self.lock().multiplexer.mode() != mode {
+            tracing::info!(device = %self.name, ?mode, "multiplexing");
+            self.handle(Event::ModeChanged(mode));
+        }
+    }
+
+    /// What the operator asks for from now on.
+    pub fn configure(&self, multiplexing: Multiplexing, sharing: Sharing) {
+        {
+            let mut inner = self.lock();
+            (inner.multiplexing, inner.sharing) = (multiplexing, sharing);
+        }
+        // Under `auto` the present mode stays until admission finds a better one.
+        if multiplexing != Multiplexing::Auto {
+            self.set_mode(sharing.mode(multiplexing));
+        }
+    }
+
+    /// Keeps every request from the device, or lets them through again; those in service finish.
+    pub fn fence(&self, reason: Option<String>) {
+        let fenced = reason.is_some();
+        tracing::warn!(device = %self.name, ?reason, "fence");
+        self.lock().fenced = reason;
+        self.handle(Event::Fenced(fenced));
+    }
+
+    /// Is every request kept from it?
+    pub fn is_fenced(&self) -> bool {
+        self.lock().fenced.is_some()
+    }
+
+    /// Runs one request on zeros. An error is the worker's death, or that the session is gone.
+    pub async fn run_on_zeros(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        purpose: Purpose,
+    ) -> Result<(), Failure> {
+        match session.state().loaded() {
+            Some(loaded) => warm_up::warm_up(self, session, &loaded.signature, 1, purpose).await,
+            None => Err(Failure::WorkerDied),
+        }
+    }
+
+    /// How requests in service slow one another down, and from how many that was learned; none before the first.
+    pub fn learned_speed_up(&self) -> Option<(SpeedUp, u64)> {
+        let inner = self.lock();
+        let samples = inner.speed_up.samples();
+        (samples > 0).then(|| (inner.speed_up.speed_up(), samples))
+    }
+
+    /// Sets the share of time that guaranteed sessions keep it busy at their declared rates.
+    pub fn predict_utilisation(&self, utilisation: f64) {
+        self.lock().predicted_utilisation = utilisation;
+    }
+
+    /// The share of time that guaranteed sessions keep it busy at their declared rates.
+    pub fn predicted_utilisation(&self) -> f64 {
+        self.lock().predicted_utilisation
+    }
+
+    /// Seconds on the clock by which estimators go.
+    pub fn seconds(&self, at: Instant) -> f64 {
+        at.saturating_duration_since(self.origin).as_secs_f64()
     }
 
     /// Refuses everything that waits for `session` and starts its queue anew, suspended.
@@ -332,6 +446,11 @@ impl Device {
             queued: inner.requests.len() - in_service,
             in_service,
             utilisation: inner.utilisation.recent(),
+            mode: inner.multiplexer.mode(),
+            multiplexing: inner.multiplexing,
+            sharing: inner.sharing,
+            fenced: inner.fenced.clone(),
+            speed_up: inner.speed_up.speed_up(),
         }
     }
 
@@ -343,13 +462,15 @@ impl Device {
     fn decide(&self, mut inner: MutexGuard<'_, Inner>, now: Instant, event: Event) {
         let mut actions = std::mem::take(&mut inner.actions);
         inner.multiplexer.handle(now.saturating_duration_since(self.origin), event, &mut actions);
-        // One that was handed over ahead of time starts when the one before it ends.
-        let on_device = inner.multiplexer.on_device();
-        if let Some(pending) = on_device.and_then(|request| inner.requests.get_mut(&request)) {
-            pending.started.get_or_insert(now);
-        }
-        let effects: Vec<_> = actions.drain(..).filter_map(|action| inner.effect(action)).collect();
+        let mut effects = Vec::with_capacity(actions.len());
+        actions.drain(..).for_each(|action| inner.effect(action, &mut effects));
+        // Only now is it known who runs as a part of another's inference.
+        inner.enter(now, self.seconds(now));
         inner.actions = actions;
+        let wake_at = inner.multiplexer.wake_at();
+        if *self.wake.borrow() != wake_at {
+            self.wake.send_replace(wake_at);
+        }
         drop(inner);
         for effect in effects {
             self.perform(effect);
@@ -360,8 +481,8 @@ impl Device {
         match effect {
             Effect::Answer(responder, answer) => responder.send(answer),
             Effect::Drained(drained) => drop(drained.send(())),
-            Effect::Start(request, worker, job) => {
-                let started = match worker.lanes().get(LANE) {
+            Effect::Start(request, worker, lane, job) => {
+                let started = match worker.lanes().get(lane) {
                     Some(lane) => lane.start(&job),
                     None => Err(LaneError::Gone),
                 };
@@ -385,41 +506,5 @@ impl Device {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that is done under this lock leaves the tables half changed when it panics.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A worker as the multiplexer knows it: a device has at most one per runtime.
-fn worker_id(runtime: Embedded) -> WorkerId {
-    runtime as WorkerId
-}
-
-impl Inner {
-    fn with_worker(&self, runtime: Embedded) -> impl Iterator<Item = (RequestId, &Pending)> {
-        self.requests
-            .iter()
-            .filter(move |(_, pending)| pending.is_with_worker() && pending.session.file.runtime == runtime)
-            .map(|(&request, pending)| (request, pending))
-    }
-
-    fn effect(&mut self, action: Action) -> Option<Effect> {
-        match action {
-            Action::Dispatch(request) => {
-                let pending = self.requests.get_mut(&request)?;
-                let job = pending.job.take()?;
-                // Without a worker the session would be suspended: one that just died is about to be noticed, and its
-                // death answers this request.
-                let worker = self.workers.get(pending.session.file.runtime.name())?;
-                Some(Effect::Start(request, Arc::clone(worker), job))
-            }
-            Action::Refuse(request, refusal) => self.turn_away(request, Failure::Refused(refusal)),
-            Action::Expire(request) => self.turn_away(request, Failure::Expired),
-            Action::Drained(session) => self.drains.remove(&session).map(Effect::Drained),
-        }
-    }
-
-    fn turn_away(&mut self, request: RequestId, failure: Failure) -> Option<Effect> {
-        let pending = self.requests.remove(&request)?;
-        pending.count_failure();
-        pending.responder.map(|responder| Effect::Answer(responder, Err(failure)))
     }
 }

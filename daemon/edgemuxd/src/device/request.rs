@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use edgemux_calibration::estimate::Start;
 use edgemux_multiplexer::{Refusal, RequestId};
 use edgemux_runtime_api::client::{Job, OutputTensor};
 use edgemux_runtime_api::error::RunError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Device;
+use super::{Device, Purpose};
 use crate::session::Session;
 
 /// Responses of a decoupled request that may wait for a slow client before the request is given up.
@@ -76,6 +77,19 @@ pub(super) fn channel(decoupled: bool) -> (Responder, Answers) {
     }
 }
 
+/// Whom a request left for the device with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// It left alone, or last of those that run one after the other.
+    Nobody,
+    /// All these are one inference with it, itself the first, with their rows.
+    Leads(Vec<(RequestId, i64)>),
+    /// The one that leads it.
+    Follows(RequestId),
+    /// The one that runs after it on the same lane.
+    Before(RequestId),
+}
+
 /// A request that waits or is in service.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -84,10 +98,21 @@ pub(super) struct Pending {
     pub(super) job: Option<Job>,
     /// None once nobody waits for it.
     pub(super) responder: Option<Responder>,
+    /// When the daemon had it.
+    pub(super) received: Instant,
+    /// When it came to the device.
     pub(super) arrived: Instant,
     /// When it had the device.
     pub(super) started: Option<Instant>,
-    pub(super) counted: bool,
+    /// Who was in service then.
+    pub(super) start: Option<Start>,
+    pub(super) lane: usize,
+    /// Within its session's terms.
+    pub(super) conforming: bool,
+    pub(super) beside: Beside,
+    /// Neither part of another's inference nor behind another of its batch.
+    pub(super) has_turn: bool,
+    pub(super) purpose: Purpose,
 }
 
 impl Pending {
@@ -96,7 +121,7 @@ impl Pending {
     }
 
     pub(super) fn count_failure(&self) {
-        if self.counted {
+        if self.purpose == Purpose::Client {
             self.session.statistics().failed(self.arrived.elapsed());
         }
     }

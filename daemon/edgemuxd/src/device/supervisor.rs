@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::warm_up::warm_up;
-use super::{Device, Failure};
+use super::{Device, Failure, Purpose};
 use crate::config;
-use crate::embedded::Embedded;
+use crate::runtimes::RuntimeKind;
 use crate::session::{Loaded, Session, Step};
 
 /// Loads and unloads that may wait for the one under way.
@@ -78,7 +78,7 @@ pub struct WorkerStatus {
 
 struct Supervisor {
     device: Arc<Device>,
-    runtime: Embedded,
+    runtime: RuntimeKind,
     spec: DeviceSpec,
     limits: config::Supervision,
     commands: mpsc::Receiver<Command>,
@@ -107,15 +107,13 @@ enum End {
 
 pub(super) fn start(
     device: Arc<Device>,
-    runtime: Embedded,
+    runtime: RuntimeKind,
     config: &config::Device,
     supervision: &config::Supervision,
     commands: mpsc::Receiver<Command>,
 ) {
-    let options = match (&config.emulator, runtime) {
-        (Some(options), Embedded::Emulator) => serde_json::to_string(options).unwrap_or_default(),
-        _ => String::new(),
-    };
+    let options = config.options(runtime).map(serde_json::to_string);
+    let options = options.transpose().ok().flatten().unwrap_or_default();
     let spec = DeviceSpec { name: config.name.clone(), kind: config.kind, threads: config.threads, options };
     let supervisor = Supervisor {
         device,
@@ -163,7 +161,7 @@ impl Supervisor {
     async fn spawn(&mut self) -> Result<(Worker, Vec<LaneReader>), SpawnError> {
         self.starts += 1;
         let command = self.runtime.command()?;
-        Worker::spawn(&command, &self.spec, 1, GREETING_PATIENCE).await
+        Worker::spawn(&command, &self.spec, self.device.lanes, GREETING_PATIENCE).await
     }
 
     /// Starts the tasks that live as long as the worker does. The answer becomes true if it is killed for hanging.
@@ -177,7 +175,7 @@ impl Supervisor {
             Arc::clone(&self.device),
             self.runtime,
             Arc::clone(worker),
-            self.limits.hang_timeout(),
+            self.limits.clone(),
             Arc::clone(&hung),
         );
         tokio::spawn(watch);
@@ -278,13 +276,19 @@ impl Supervisor {
         supervised.loaded = true;
         let loaded = Arc::new(Loaded { signature, memory });
         session.step(Step::Loaded(Arc::clone(&loaded)));
+        // Now it is known whether its requests can run together.
+        self.device.entitle(&session);
         self.device.handle(Event::Resumed(session.id));
-        let warmed = warm_up(&self.device, &session, &loaded.signature, self.limits.warm_up_requests).await;
-        match warmed {
-            Ok(()) => {}
+        let warmed =
+            warm_up(&self.device, &session, &loaded.signature, self.limits.warm_up_requests, Purpose::WarmUp);
+        match tokio::time::timeout(self.limits.load_timeout(), warmed).await {
+            Ok(Ok(())) => {}
             // It was unloaded meanwhile: that command comes next.
-            Err(Failure::Refused(_)) => {}
-            Err(_) => return Err(()),
+            Ok(Err(Failure::Refused(_))) => {}
+            Ok(Err(_)) => return Err(()),
+            Err(_) => {
+                tracing::warn!(session = %session.name(), "not warmed up: the device is fenced or has no time for it")
+            }
         }
         self.loading = None;
         session.step(Step::Warmed);
@@ -363,7 +367,7 @@ fn fail(device: &Device, supervised: &mut Supervised, problem: LoadProblem) {
 }
 
 /// Carries a lane's outcomes to the device until the worker is gone.
-async fn read_lane(device: Arc<Device>, runtime: Embedded, worker: Arc<Worker>, mut reader: LaneReader) {
+async fn read_lane(device: Arc<Device>, runtime: RuntimeKind, worker: Arc<Worker>, mut reader: LaneReader) {
     loop {
         match reader.next().await {
             Ok(LaneEvent::Response { request, outputs, last, timing }) => {
@@ -401,12 +405,13 @@ async fn read_lane(device: Arc<Device>, runtime: Embedded, worker: Arc<Worker>, 
 /// Kills the worker when a request is on the device for too long or a ping stays unanswered.
 async fn watch(
     device: Arc<Device>,
-    runtime: Embedded,
+    runtime: RuntimeKind,
     worker: Arc<Worker>,
-    hang_timeout: Duration,
+    limits: config::Supervision,
     hung: Arc<AtomicBool>,
 ) {
-    let mut ticks = tokio::time::interval(WATCH_PERIOD.min(hang_timeout / 4).max(Duration::from_millis(1)));
+    let mut ticks =
+        tokio::time::interval(WATCH_PERIOD.min(limits.hang_timeout() / 4).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = 0_u64;
     loop {
@@ -417,7 +422,7 @@ async fn watch(
         }
         device.tick();
         tick += 1;
-        let overdue = device.longest_in_service(runtime).is_some_and(|time| time > hang_timeout);
+        let overdue = device.has_overdue(runtime, &limits);
         let silent = tick.is_multiple_of(TICKS_PER_PING)
             && tokio::time::timeout(PING_PATIENCE, worker.ping(tick)).await.is_err();
         if overdue || silent {

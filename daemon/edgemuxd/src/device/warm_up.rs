@@ -1,12 +1,13 @@
 //! The requests that a session runs on zeros before it is ready, so that no client pays for first-time work.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use edgemux_runtime_api::client::{Contents, InputTensor};
 use edgemux_runtime_api::tensor::{DataType, Signature, TensorSpec, byte_len};
 
-use super::{Device, Failure, Submission};
+use super::{Device, Failure, Purpose, Submission};
 use crate::session::Session;
 
 /// Inputs longer than this in all are not made up; the first client's request is the warm-up then.
@@ -20,6 +21,7 @@ pub(super) async fn warm_up(
     session: &Arc<Session>,
     signature: &Signature,
     count: u32,
+    purpose: Purpose,
 ) -> Result<(), Failure> {
     let Some(inputs) = zeros(signature) else {
         tracing::warn!(session = %session.name(), "not warmed up: its inputs are too large to make up");
@@ -27,12 +29,13 @@ pub(super) async fn warm_up(
     };
     for _ in 0..count {
         let submission = Submission {
+            received: Instant::now(),
             inputs: inputs.clone(),
             outputs: Vec::new(),
             priority: 1,
             deadline: None,
             decoupled: signature.decoupled,
-            counted: false,
+            purpose,
         };
         let mut ticket = device.submit(session, submission);
         while let Some(answer) = ticket.next().await {

@@ -50,7 +50,7 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
     ModelConfig {
         name: session.file.model.clone(),
         platform: platform(session),
-        backend: session.file.runtime.name().to_owned(),
+        backend: session.runtime.name().to_owned(),
         version_policy: Some(ModelVersionPolicy {
             policy_choice: Some(model_version_policy::PolicyChoice::Latest(latest)),
         }),
@@ -62,7 +62,7 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
             gpus: Vec::new(),
             kind: kind.into(),
         }],
-        default_model_filename: format!("model.{}", session.file.runtime.format()),
+        default_model_filename: format!("model.{}", session.file.format.ending()),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: loaded.signature.decoupled }),
         ..Default::default()
     }
@@ -82,7 +82,7 @@ pub(super) fn statistics(session: &Session) -> ModelStatistics {
         version: session.file.version.to_string(),
         last_inference: statistics.last_inference_ms,
         inference_count: statistics.success.count,
-        execution_count: statistics.success.count,
+        execution_count: statistics.executions,
         inference_stats: Some(InferStatistics {
             success: stage(statistics.success),
             fail: stage(statistics.fail),
@@ -105,7 +105,7 @@ pub(super) fn statistics(session: &Session) -> ModelStatistics {
 }
 
 fn platform(session: &Session) -> String {
-    format!("{}_{}", session.file.runtime.format().replace('.', "_"), session.file.runtime.name())
+    format!("{}_{}", session.file.format.ending().replace('.', "_"), session.runtime.name())
 }
 
 fn wire(datatype: DataType) -> WireDataType {

@@ -15,7 +15,7 @@ use tonic::Status;
 
 use super::contents;
 use super::status;
-use crate::device::{Response, Submission, Ticket};
+use crate::device::{Purpose, Response, Submission, Ticket};
 use crate::node::{NoSession, Node};
 use crate::session::{Loaded, Session, State};
 
@@ -87,12 +87,13 @@ fn submit(
         .device(&session.device)
         .ok_or_else(|| Status::internal(format!("device '{}' of model '{model}' is gone", session.device)))?;
     let submission = Submission {
+        received: arrived,
         inputs,
         outputs,
         priority: asked.priority,
         deadline,
         decoupled: loaded.signature.decoupled,
-        counted: true,
+        purpose: Purpose::Client,
     };
     let ticket = device.submit(session, submission);
     Ok(Underway { id: request.id, session: Arc::clone(session), loaded, wanted, deadline, ticket })
@@ -377,7 +378,7 @@ fn check_overlaps(inputs: &[InputTensor], outputs: &[OutputTarget]) -> Result<()
         .iter()
         .filter_map(|input| match &input.contents {
             Contents::Region(slice) => Some(slice),
-            Contents::Inline(_) => None,
+            Contents::Inline(_) | Contents::Parts(_) => None,
         })
         .collect();
     for target in outputs {

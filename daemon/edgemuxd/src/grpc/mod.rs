@@ -1,5 +1,7 @@
 //! The gRPC side: services over a node, on every address the configuration names.
 
+mod admission;
+mod calibration;
 mod contents;
 mod description;
 mod direct;

@@ -1,14 +1,15 @@
-//! `edgemux.v1`: sessions and devices as operators see them. What is not built yet answers UNIMPLEMENTED.
+//! `edgemux.v1`: sessions and devices as operators see them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use edgemux_proto::edgemux::v1::admission_server::Admission;
-use edgemux_proto::edgemux::v1::calibration_server::Calibration;
 use edgemux_proto::edgemux::v1::devices_server::Devices;
 use edgemux_proto::edgemux::v1::sessions_server::Sessions;
 use edgemux_proto::edgemux::v1::{
-    self as wire, GetSessionRequest, ListDevicesRequest, ListDevicesResponse, ListSessionsRequest,
-    ListSessionsResponse, SessionEvent, WatchDevicesRequest, WatchSessionsRequest,
+    self as wire, FenceRequest, GetSessionRequest, ListDevicesRequest, ListDevicesResponse,
+    ListSessionsRequest, ListSessionsResponse, SessionEvent, SetMultiplexingRequest, UnfenceRequest,
+    WatchDevicesRequest, WatchSessionsRequest,
 };
 use edgemux_runtime_api::runtime::DeviceKind;
 use futures_util::stream::StreamExt;
@@ -17,11 +18,15 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
+use super::admission::{latency, mode};
 use super::drained;
+use super::status::brief;
+use crate::config::{Multiplexing, QUANTUM_MS, RUN_MAX, Sharing};
+use crate::desk::as_predicted;
 use crate::device::Device;
 use crate::node::Node;
 use crate::session::{Session, State};
-use crate::terms::Terms;
+use crate::terms::{Excess, Terms};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -39,17 +44,25 @@ impl Operations {
         self.node.sessions().iter().map(|session| self.session(session)).collect()
     }
 
-    fn session(&self, session: &Session) -> wire::Session {
+    pub(super) fn session(&self, session: &Session) -> wire::Session {
         let state = session.state();
-        let statistics = session.statistics().clone();
+        let now = self.node.device(&session.device).map_or(0.0, |device| device.seconds(Instant::now()));
         let (queued, in_service) =
             self.node.device(&session.device).map_or((0, 0), |device| device.load_of(session.id));
+        // Requests that are answered wait for this lock: nothing is computed under it.
+        let live = session.live();
+        let (kept, policed, forecast) = (live.kept(), live.policed(), live.forecast());
+        let (margin, at_risk) = (live.margin(), live.at_risk().map(str::to_owned));
+        let (observed, rate) = (live.estimator().observed().clone(), live.estimator().rate(now));
+        let coverage = live.estimator().margin().map_or(0.0, |margin| margin.coverage());
+        drop(live);
+        let statistics = session.statistics().clone();
         wire::Session {
             id: session.name(),
             model: session.file.model.clone(),
             version: session.file.version.to_string(),
             device: session.device.clone(),
-            runtime: session.file.runtime.name().to_owned(),
+            runtime: session.runtime.name().to_owned(),
             state: match state {
                 State::Loading => wire::SessionState::Loading,
                 State::Warming(_) => wire::SessionState::Warming,
@@ -69,6 +82,22 @@ impl Operations {
             mean_queue_ms: statistics.queue.mean_ms(),
             mean_service_ms: statistics.compute_infer.mean_ms(),
             crashes: session.crashes(),
+            predicted: forecast.map(|forecast| latency(&forecast.latency)),
+            observed: (observed.count() > 0).then(|| wire::LatencyPrediction {
+                mean_ms: observed.mean() * 1e3,
+                p50_ms: observed.quantile(0.5) * 1e3,
+                p95_ms: observed.quantile(0.95) * 1e3,
+                p99_ms: observed.quantile(0.99) * 1e3,
+            }),
+            observed_samples: observed.count(),
+            observed_rate_hz: rate,
+            objective_kept: if kept.all == 0 { 0.0 } else { kept.kept as f64 / kept.all as f64 },
+            coverage,
+            margin,
+            excess_refused: policed.refused,
+            excess_best_effort: policed.best_effort,
+            slo_at_risk: at_risk.is_some(),
+            at_risk_reason: at_risk.unwrap_or_default(),
         }
     }
 
@@ -89,9 +118,15 @@ impl Operations {
         wire::Device {
             name: device.name.clone(),
             kind: kind(device.kind).into(),
-            multiplexing: wire::Multiplexing::Exclusive.into(),
-            fenced: false,
-            fence_reason: String::new(),
+            multiplexing: mode(as_predicted(snapshot.mode)).into(),
+            configured_multiplexing: multiplexing(snapshot.multiplexing).into(),
+            width: snapshot.sharing.width.get(),
+            quantum_ms: snapshot.sharing.quantum.as_secs_f64() * 1e3,
+            run_max: snapshot.sharing.run_max.get(),
+            memory_capacity_bytes: device.memory_bytes.unwrap_or_default(),
+            predicted_utilisation: device.predicted_utilisation(),
+            fenced: snapshot.fenced.is_some(),
+            fence_reason: snapshot.fenced.clone().unwrap_or_default(),
             workers: snapshot.workers.into_iter().map(worker).collect(),
             sessions: sessions as u32,
             queued: snapshot.queued as u32,
@@ -109,7 +144,17 @@ fn kind(kind: DeviceKind) -> wire::DeviceKind {
     }
 }
 
-fn terms(model: &str, terms: &Terms) -> wire::Terms {
+fn multiplexing(multiplexing: Multiplexing) -> wire::Multiplexing {
+    match multiplexing {
+        Multiplexing::Exclusive => wire::Multiplexing::Exclusive,
+        Multiplexing::TimeSliced => wire::Multiplexing::TimeSliced,
+        Multiplexing::Concurrent => wire::Multiplexing::Concurrent,
+        Multiplexing::Auto => wire::Multiplexing::Auto,
+    }
+}
+
+/// Terms as they are sent.
+pub(super) fn terms(model: &str, terms: &Terms) -> wire::Terms {
     let objective = terms.objective.map(|objective| wire::Objective {
         statistic: Some(match objective.quantile {
             Some(quantile) => wire::objective::Statistic::Quantile(quantile),
@@ -125,6 +170,16 @@ fn terms(model: &str, terms: &Terms) -> wire::Terms {
         objective,
         priority: terms.priority,
         devices: terms.devices.iter().map(|&device| kind(device).into()).collect(),
+        excess: match terms.excess {
+            Excess::Refuse if terms.guarantee().is_none() => wire::Excess::Unspecified,
+            Excess::Refuse => wire::Excess::Refuse,
+            Excess::BestEffort => wire::Excess::BestEffort,
+        }
+        .into(),
+        batching: terms.batching.map(|batching| wire::Batching {
+            size_max: batching.size_max,
+            delay_max_ms: batching.delay_max_ms,
+        }),
     }
 }
 
@@ -170,8 +225,76 @@ impl Devices for Operations {
             .flat_map(move |_| futures_util::stream::iter(operations.devices().into_iter().map(Ok)));
         Ok(Response::new(Box::pin(changes.take_until(drained(self.draining.clone())))))
     }
+
+    async fn set_multiplexing(&self, request: Request<SetMultiplexingRequest>) -> Answer<wire::Device> {
+        let request = request.into_inner();
+        let device = self.named(&request.device)?;
+        let (multiplexing, sharing) = asked(&request, device)?;
+        device.configure(multiplexing, sharing);
+        self.node.look_soon();
+        Ok(Response::new(self.device(device)))
+    }
+
+    async fn fence(&self, request: Request<FenceRequest>) -> Answer<wire::Device> {
+        let FenceRequest { device, reason } = request.into_inner();
+        let device = self.named(&device)?;
+        let reason = if reason.is_empty() { "by an operator".to_owned() } else { reason };
+        device.fence(Some(reason));
+        self.node.look_soon();
+        Ok(Response::new(self.device(device)))
+    }
+
+    async fn unfence(&self, request: Request<UnfenceRequest>) -> Answer<wire::Device> {
+        let device = self.named(&request.into_inner().device)?;
+        device.fence(None);
+        self.node.look_soon();
+        Ok(Response::new(self.device(device)))
+    }
 }
 
-impl Admission for Operations {}
+impl Operations {
+    fn named(&self, name: &str) -> Result<&Arc<Device>, Status> {
+        self.node.device(name).ok_or_else(|| {
+            let names: Vec<_> = self.node.devices.iter().map(|device| device.name.as_str()).collect();
+            brief(Status::not_found(format!("no device '{name}'; this node has: {}", names.join(", "))))
+        })
+    }
+}
 
-impl Calibration for Operations {}
+/// The mode that was asked for; where it names no parameter, the present one stays.
+fn asked(request: &SetMultiplexingRequest, device: &Device) -> Result<(Multiplexing, Sharing), Status> {
+    let invalid = |message: String| Err(Status::invalid_argument(message));
+    let multiplexing = match request.multiplexing() {
+        wire::Multiplexing::Exclusive => Multiplexing::Exclusive,
+        wire::Multiplexing::TimeSliced => Multiplexing::TimeSliced,
+        wire::Multiplexing::Concurrent => Multiplexing::Concurrent,
+        wire::Multiplexing::Auto => Multiplexing::Auto,
+        wire::Multiplexing::Unspecified => {
+            return invalid("no mode: exclusive, time-sliced, concurrent or auto".into());
+        }
+    };
+    let mut sharing = device.snapshot().sharing;
+    if let Some(width) = NonZeroU32::new(request.width) {
+        if width.get() as usize > device.lanes {
+            let lanes = device.lanes;
+            return invalid(format!(
+                "a width of {width}: '{}' was started with {lanes}, which its configuration sets",
+                device.name
+            ));
+        }
+        sharing.width = width;
+    }
+    if request.quantum_ms != 0.0 {
+        if !(QUANTUM_MS.0..=QUANTUM_MS.1).contains(&request.quantum_ms) {
+            return invalid(format!("a quantum of {} ms: 0.01 to 10000", request.quantum_ms));
+        }
+        sharing.quantum = Duration::from_secs_f64(request.quantum_ms / 1e3);
+    }
+    if let Some(run_max) = NonZeroU32::new(request.run_max) {
+        if run_max.get() > RUN_MAX {
+            return invalid(format!("runs of {run_max}: at most {RUN_MAX}"));
+        }
+        sharing.run_max = run_max;
+    }
+    Ok((multiplexing, sharing))
+}

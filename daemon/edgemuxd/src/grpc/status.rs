@@ -1,9 +1,13 @@
 //! The one table from what goes wrong inside to what a client is told.
 
+use std::time::Duration;
+
 use edgemux_multiplexer::Refusal;
 use edgemux_runtime_api::error::{LoadError as RuntimeLoadError, RunError};
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, QuotaViolation, StatusExt};
 
+use crate::desk::{ReservationError, Verdict};
 use crate::device::{Failure, LoadProblem};
 use crate::node::{LoadError, NoSession};
 use crate::regions::{RegisterError, SliceError};
@@ -11,6 +15,9 @@ use crate::repository::RepositoryError;
 
 /// Longest message that goes into a response's trailers: clients refuse more than some kilobytes of them.
 const MESSAGE_BYTES_MAX: usize = 2048;
+
+/// Most reasons of a refusal that are sent one by one.
+const VIOLATIONS_MAX: usize = 16;
 
 /// The status with its message cut to what a client takes: names that clients made up can be of any length.
 pub(super) fn brief(status: Status) -> Status {
@@ -25,8 +32,11 @@ pub(super) fn brief(status: Status) -> Status {
 /// A failure as it is told to a client of `model`.
 pub(super) fn failure(model: &str, failure: &Failure) -> Status {
     let (code, message) = match failure {
-        Failure::Refused(Refusal::QueueFull) => {
-            (Code::ResourceExhausted, format!("the queue of model '{model}' is full; try again later"))
+        Failure::Refused(Refusal::QueueFull { retry_after }) => {
+            return later(format!("the queue of model '{model}' is full"), *retry_after);
+        }
+        Failure::Refused(Refusal::Excess { retry_after }) => {
+            return later(format!("model '{model}' was sent more than its terms allow"), *retry_after);
         }
         Failure::Refused(Refusal::Closed | Refusal::NoSession) => (
             Code::Unavailable,
@@ -44,6 +54,35 @@ pub(super) fn failure(model: &str, failure: &Failure) -> Status {
         Failure::Run(error) => return run_error(model, error),
     };
     Status::new(code, message)
+}
+
+/// A refusal that says when to come again: in its message, and as `google.rpc.RetryInfo` for programs.
+fn later(message: String, retry_after: Duration) -> Status {
+    let ms = retry_after.as_secs_f64() * 1e3;
+    let details = ErrorDetails::with_retry_info(Some(retry_after));
+    Status::with_error_details(
+        Code::ResourceExhausted,
+        format!("{message}; try again in {ms:.0} ms"),
+        details,
+    )
+}
+
+/// A refusal by admission, its reasons in the message and, for programs, as `google.rpc.QuotaFailure` violations: the
+/// subject is the device, or the session whose objective would break.
+fn not_admitted(message: String, verdict: &Verdict) -> Status {
+    let violations = verdict.reasons.iter().map(|reason| {
+        let subject = if reason.session.is_empty() { &reason.device } else { &reason.session };
+        QuotaViolation::new(subject.clone(), format!("{}: {}", reason.why.name(), reason.message))
+    });
+    // Trailers that are too long are refused by clients.
+    let mut details = ErrorDetails::with_quota_failure(violations.take(VIOLATIONS_MAX).collect::<Vec<_>>());
+    let largest = verdict.largest_rate_hz.unwrap_or_default();
+    details.set_error_info(
+        "NOT_ADMITTED",
+        "edgemux",
+        [("largest_admissible_rate_hz".to_owned(), format!("{largest:.6}"))],
+    );
+    Status::with_error_details(Code::ResourceExhausted, brief(Status::unknown(message)).message(), details)
 }
 
 fn run_error(model: &str, error: &RunError) -> Status {
@@ -90,6 +129,19 @@ impl From<LoadError> for Status {
                 return error.into();
             }
             LoadError::NoDevice { .. } => Code::FailedPrecondition,
+            LoadError::NotAdmitted { verdict, .. } => return not_admitted(error.to_string(), verdict),
+            LoadError::NoPlace => Code::Aborted,
+            LoadError::NotMeasured(_) => Code::FailedPrecondition,
+            LoadError::Terms(_) => Code::InvalidArgument,
+            LoadError::Reservation(problem) => match problem {
+                ReservationError::OutOfDate { .. } | ReservationError::OtherTerms { .. } => {
+                    Code::FailedPrecondition
+                }
+                ReservationError::Unknown(_) => Code::NotFound,
+                ReservationError::Committing(_) => Code::Aborted,
+                ReservationError::TooMany => Code::ResourceExhausted,
+                ReservationError::Uid(_) | ReservationError::Ttl(_) => Code::InvalidArgument,
+            },
             LoadError::Problem { problem, .. } => match problem {
                 LoadProblem::Refused(RuntimeLoadError::Invalid { .. }) => Code::InvalidArgument,
                 LoadProblem::Refused(RuntimeLoadError::Memory { .. }) => Code::ResourceExhausted,

@@ -6,7 +6,7 @@ use edgemux_proto::inference::ModelRepositoryParameter;
 use edgemux_proto::inference::model_repository_parameter::ParameterChoice;
 use tonic::Status;
 
-use crate::terms::{Objective, Terms};
+use crate::terms::{Excess, Objective, Terms};
 
 /// The version and the terms asked for. No terms given means those of the repository.
 pub(super) fn from_parameters(
@@ -28,6 +28,7 @@ pub(super) fn from_parameters(
                     Some(text()?).filter(|text| text != "mean").map(|text| number(key, &text)).transpose()?
             }
             "priority" => terms.priority = whole(key, &text()?)?,
+            "excess" => terms.excess = excess(&text()?)?,
             "config" => {
                 return Err(Status::unimplemented(
                     "a model configuration cannot be sent with a load: the model file itself says what it takes",
@@ -41,7 +42,7 @@ pub(super) fn from_parameters(
             other if other.starts_with("triton_") => {}
             other => {
                 return Err(Status::invalid_argument(format!(
-                    "unknown parameter '{other}': version, rate_hz, burst, latency_ms, quantile and priority are known"
+                    "unknown parameter '{other}': version, rate_hz, burst, latency_ms, quantile, priority and excess are known"
                 )));
             }
         }
@@ -54,6 +55,16 @@ pub(super) fn from_parameters(
     terms.check().map_err(|error| Status::invalid_argument(error.to_string()))?;
     let given = terms != Terms::default();
     Ok((version, given.then_some(terms)))
+}
+
+fn excess(text: &str) -> Result<Excess, Status> {
+    match text {
+        "refuse" => Ok(Excess::Refuse),
+        "best-effort" => Ok(Excess::BestEffort),
+        _ => Err(Status::invalid_argument(format!(
+            "parameter 'excess': {text:?} is neither refuse nor best-effort"
+        ))),
+    }
 }
 
 fn text(key: &str, parameter: &ModelRepositoryParameter) -> Result<String, Status> {
@@ -94,7 +105,7 @@ mod tests {
         let terms = terms.unwrap();
         assert_eq!((version.as_deref(), terms.rate_hz), (Some("3"), Some(12.5)));
         assert_eq!(terms.objective, Some(Objective { quantile: Some(0.99), latency_ms: 40.0 }));
-        let mean = read(&[("latency_ms", "40"), ("quantile", "mean")]).unwrap().1.unwrap();
+        let mean = read(&[("rate_hz", "1"), ("latency_ms", "40"), ("quantile", "mean")]).unwrap().1.unwrap();
         assert_eq!(mean.objective, Some(Objective { quantile: None, latency_ms: 40.0 }));
     }
 
@@ -109,12 +120,14 @@ mod tests {
             ("latency_ms", "-1"),
             ("quantile", "0.99"),
             ("priority", "-1"),
+            ("excess", "drop"),
             ("config", "{}"),
             ("file:1/model.onnx", ""),
             ("colour", "red"),
         ] {
             assert!(read(&[(key, value)]).is_err(), "{key} = {value}");
         }
-        assert!(read(&[("latency_ms", "5"), ("quantile", "1")]).is_err());
+        assert!(read(&[("rate_hz", "1"), ("latency_ms", "5"), ("quantile", "1")]).is_err());
+        assert!(read(&[("latency_ms", "5")]).unwrap_err().message().contains("needs a rate"));
     }
 }

@@ -77,6 +77,8 @@ pub struct InputTensor {
 pub enum Contents {
     /// With the daemon.
     Inline(Bytes),
+    /// With the daemon, in parts that follow one another: those of several requests that run together.
+    Parts(Vec<Bytes>),
     /// With the client.
     Region(RegionSlice),
 }
@@ -86,7 +88,17 @@ impl Contents {
     pub fn byte_size(&self) -> u64 {
         match self {
             Self::Inline(bytes) => bytes.len() as u64,
+            Self::Parts(parts) => parts.iter().map(|part| part.len() as u64).sum(),
             Self::Region(slice) => slice.byte_size(),
+        }
+    }
+
+    /// The bytes that are with the daemon.
+    fn parts(&self) -> &[Bytes] {
+        match self {
+            Self::Inline(bytes) => std::slice::from_ref(bytes),
+            Self::Parts(parts) => parts,
+            Self::Region(_) => &[],
         }
     }
 }
@@ -188,8 +200,8 @@ impl Lane {
             return Err(LaneError::Nonsense("more requests on this lane than it carries"));
         }
         let inline = job.inputs.iter().fold(0, |end, input| match &input.contents {
-            Contents::Inline(bytes) => align(end).saturating_add(bytes.len()),
             Contents::Region(_) => end,
+            inline => align(end).saturating_add(inline.byte_size() as usize),
         });
         let (mut input, output, mut detach) = {
             let mut pool = locked(&self.pool);
@@ -207,15 +219,17 @@ impl Lane {
                 (Contents::Region(slice), _) => {
                     message.region(&mut state.regions, &self.pool, slice, &mut regions)
                 }
-                (Contents::Inline(bytes), Some(buffer)) => {
+                (contents, Some(buffer)) => {
                     cursor = align(cursor);
-                    let place = Place { buffer: buffer.id, offset: cursor as u64, len: bytes.len() as u64 };
-                    buffer.segment.bytes_mut()[cursor..cursor + bytes.len()].copy_from_slice(bytes);
-                    cursor += bytes.len();
+                    let place = Place { buffer: buffer.id, offset: cursor as u64, len: contents.byte_size() };
+                    for part in contents.parts() {
+                        buffer.segment.bytes_mut()[cursor..cursor + part.len()].copy_from_slice(part);
+                        cursor += part.len();
+                    }
                     place
                 }
                 // Every inline input is empty: any place of no bytes will do.
-                (Contents::Inline(_), None) => Place { buffer: output.id, offset: 0, len: 0 },
+                (_, None) => Place { buffer: output.id, offset: 0, len: 0 },
             };
             inputs.push(Input { shape: tensor.shape.clone(), place });
         }

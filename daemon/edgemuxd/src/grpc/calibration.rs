@@ -1,0 +1,115 @@
+//! `edgemux.v1.Calibration`: what was learned, and how it moves between boxes.
+
+use std::time::{Duration, Instant};
+
+use edgemux_proto::edgemux::v1::calibration_server::Calibration;
+use edgemux_proto::edgemux::v1::{
+    CalibrationArchive, CalibrationProfile, ExportCalibrationRequest, GetCalibrationRequest,
+    ImportCalibrationResponse, ResetCalibrationRequest, ResetCalibrationResponse, WatchCalibrationRequest,
+};
+use futures_util::stream::StreamExt;
+use tokio_stream::wrappers::IntervalStream;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status};
+
+use super::drained;
+use super::operations::Operations;
+use super::status::brief;
+use crate::desk::POWER_MODE;
+use crate::session::Session;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// How often a watch looks.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+
+#[tonic::async_trait]
+impl Calibration for Operations {
+    async fn get(&self, request: Request<GetCalibrationRequest>) -> Answer<CalibrationProfile> {
+        let session = self.find(&request.into_inner().session)?;
+        Ok(Response::new(self.profile(&session)))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<WatchCalibrationRequest>,
+    ) -> Answer<BoxStream<CalibrationProfile>> {
+        let wanted = request.into_inner().session;
+        if !wanted.is_empty() {
+            self.find(&wanted)?;
+        }
+        let operations = self.clone();
+        let ticks = IntervalStream::new(tokio::time::interval(WATCH_PERIOD));
+        let profiles = ticks.flat_map(move |_| {
+            let sessions = operations.node.sessions().into_iter();
+            let wanted = sessions.filter(|session| wanted.is_empty() || session.name() == wanted);
+            let profiles: Vec<_> = wanted.map(|session| Ok(operations.profile(&session))).collect();
+            futures_util::stream::iter(profiles)
+        });
+        Ok(Response::new(Box::pin(profiles.take_until(drained(self.draining.clone())))))
+    }
+
+    async fn reset(&self, request: Request<ResetCalibrationRequest>) -> Answer<ResetCalibrationResponse> {
+        let wanted = request.into_inner().session;
+        if !wanted.is_empty() {
+            self.find(&wanted)?;
+        }
+        self.node.forget(&wanted);
+        Ok(Response::new(ResetCalibrationResponse {}))
+    }
+
+    async fn export(&self, _: Request<ExportCalibrationRequest>) -> Answer<CalibrationArchive> {
+        self.node.save().await;
+        Ok(Response::new(CalibrationArchive { document: self.node.desk.profiles.export().into() }))
+    }
+
+    async fn import(&self, request: Request<CalibrationArchive>) -> Answer<ImportCalibrationResponse> {
+        match self.node.desk.profiles.import(&request.into_inner().document) {
+            Ok(taken) => {
+                self.node.save().await;
+                Ok(Response::new(ImportCalibrationResponse { profiles: taken as u32 }))
+            }
+            Err(error) => Err(brief(Status::invalid_argument(format!("the document is not taken: {error}")))),
+        }
+    }
+}
+
+impl Operations {
+    fn find(&self, name: &str) -> Result<std::sync::Arc<Session>, Status> {
+        let found = self.node.sessions().into_iter().find(|session| session.name() == name);
+        found.ok_or_else(|| {
+            brief(Status::not_found(format!("no session '{name}': a session is named MODEL/VERSION")))
+        })
+    }
+
+    fn profile(&self, session: &Session) -> CalibrationProfile {
+        let profile = session.profile();
+        let device = self.node.device(&session.device);
+        let now = device.map_or(0.0, |device| device.seconds(Instant::now()));
+        let speed_up = device.map(|device| device.snapshot().speed_up);
+        let live = session.live();
+        let estimator = live.estimator();
+        let service = profile.as_ref().map(|profile| &profile.service);
+        CalibrationProfile {
+            session: session.name(),
+            model_digest: self.node.desk.profiles.known_digest(&session.file.path).unwrap_or_default(),
+            device: session.device.clone(),
+            power_mode: POWER_MODE.to_owned(),
+            samples: live.samples(),
+            service_mean_ms: service.map_or(0.0, |service| service.mean() * 1e3),
+            service_cv: service.map_or(0.0, |service| service.scv().sqrt()),
+            reload_ms: profile.as_ref().and_then(|p| p.reload).map_or(0.0, |reload| reload.overhead.ms()),
+            rate_hz: estimator.rate(now),
+            arrival_scv: estimator.arrival_scv(),
+            service_error: profile.as_ref().map_or(0.0, |p| p.uncertainty.service),
+            reload_error: profile.as_ref().map_or(0.0, |p| p.uncertainty.reload),
+            path_ms: estimator.path_mean() * 1e3,
+            drift_events: live.drifts().count,
+            last_drift_factor: live.drifts().last_factor,
+            age_s: estimator.age(now).unwrap_or_default(),
+            speed_up: speed_up.map_or(Vec::new(), |curve| (1..=curve.len()).map(|n| curve.at(n)).collect()),
+            memory_at_rest_bytes: profile.as_ref().map_or(0, |p| p.memory.at_rest),
+            memory_peak_bytes: profile.as_ref().map_or(0, |p| p.memory.peak),
+        }
+    }
+}

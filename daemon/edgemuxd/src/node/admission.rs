@@ -1,0 +1,324 @@
+//! Who may come in: from what a client asks to a place on a device.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use edgemux_calibration::profile::Profile;
+use edgemux_runtime_api::runtime::DeviceKind;
+
+use super::{LoadError, Node};
+use crate::desk::reservation_name;
+use crate::desk::{
+    Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Weighed, Why,
+};
+use crate::device::Device;
+use crate::repository::{ModelFile, RepositoryError};
+use crate::session::Session;
+use crate::terms::Terms;
+
+/// Longest time that a reservation is held, s.
+const TTL_S_MAX: f64 = 86_400.0;
+
+/// A model and the terms under which it is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) file: ModelFile,
+    pub(crate) terms: Terms,
+}
+
+/// What becomes of a place that is admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hold<'a> {
+    /// It is not held.
+    Nothing,
+    /// It is held until the load is over.
+    Load,
+    /// It is held for a caller, for a time.
+    Reservation { uid: &'a str, generation: u64, ttl: Duration },
+}
+
+/// What a caller is told who reserved.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pub(crate) verdict: Verdict,
+    /// Its name, and how long it is held; none of a refusal.
+    pub(crate) held: Option<(String, Duration)>,
+}
+
+impl Node {
+    /// Finds the model, and its declared terms if none are given.
+    pub(crate) fn ask(
+        &self,
+        model: &str,
+        version: Option<&str>,
+        terms: Option<Terms>,
+    ) -> Result<Ask, LoadError> {
+        let terms = match terms {
+            Some(terms) => terms,
+            None => {
+                // The name is checked before it becomes a path.
+                self.repository.find(model, "").map(drop).or_else(unless_missing)?;
+                self.repository.declared(model)?.unwrap_or_default()
+            }
+        };
+        terms.check()?;
+        let declared = terms.version.map(|version| version.to_string());
+        let file = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
+        Ok(Ask { file, terms })
+    }
+
+    /// The verdict that a reservation would get; nothing is held.
+    pub(crate) async fn evaluate(&self, ask: &Ask) -> Result<Verdict, LoadError> {
+        Ok(self.decide(ask, Hold::Nothing).await?.0)
+    }
+
+    /// Decides and, if that admits, holds the place for a time. 0 takes the configured one.
+    pub(crate) async fn reserve(
+        &self,
+        uid: &str,
+        generation: u64,
+        ask: &Ask,
+        ttl_s: f64,
+    ) -> Result<Reserved, LoadError> {
+        let ttl_s = if ttl_s == 0.0 { self.config.admission.reservation_ttl_s } else { ttl_s };
+        if !(ttl_s > 0.0 && ttl_s <= TTL_S_MAX) {
+            return Err(ReservationError::Ttl(ttl_s).into());
+        }
+        let hold = Hold::Reservation { uid, generation, ttl: Duration::from_secs_f64(ttl_s) };
+        let (verdict, place) = self.decide(ask, hold).await?;
+        self.desk.count(&verdict);
+        let left = |place| self.desk.ledger().get(place)?.left(Instant::now());
+        let held = place.map(|place| (reservation_name(place), left(place).unwrap_or_default()));
+        Ok(Reserved { verdict, held })
+    }
+
+    /// Loads a reserved session; returns when it is ready. Once more is harmless.
+    pub(crate) async fn commit(&self, reservation: &str) -> Result<Arc<Session>, LoadError> {
+        let (place, commit) = {
+            let mut ledger = self.desk.ledger();
+            ledger.expire(Instant::now());
+            ledger.commit(reservation)?
+        };
+        match commit {
+            Commit::Load => self.bring_in(place).await,
+            Commit::Serves(id) => {
+                self.sessions().into_iter().find(|session| session.id == id).ok_or(LoadError::NoPlace)
+            }
+        }
+    }
+
+    /// Gives a reservation back; a session that was loaded for it is drained and unloaded.
+    pub(crate) async fn release(&self, reservation: &str) -> Result<(), LoadError> {
+        let session = self.desk.ledger().release(reservation)?;
+        let session = self.sessions().into_iter().find(|known| Some(known.id) == session);
+        if let Some(session) = session {
+            self.unload_one(&session).await;
+        }
+        self.looks.notify_one();
+        Ok(())
+    }
+
+    /// Decides and, if that admits, holds the place as `hold` says.
+    pub(super) async fn decide(
+        &self,
+        ask: &Ask,
+        hold: Hold<'_>,
+    ) -> Result<(Verdict, Option<PlaceId>), LoadError> {
+        let (weighed, place) = self.weigh(ask, hold).await?;
+        // Who loads by Triton's way hears nothing of an admission but that.
+        let mut verdict = match (hold, place) {
+            (Hold::Load, Some(_)) => weighed.verdict,
+            _ => self.desk.look_further(weighed).await,
+        };
+        if let Some(place) = place {
+            // Who asks again hears the same.
+            self.desk.ledger().heard(place, &verdict);
+        }
+        // Of reasons that several devices share, one is enough.
+        let mut said = BTreeSet::new();
+        verdict.reasons.retain(|reason| said.insert((reason.device.clone(), reason.message.clone())));
+        Ok((verdict, place))
+    }
+
+    async fn weigh(&self, ask: &Ask, hold: Hold<'_>) -> Result<(Weighed, Option<PlaceId>), LoadError> {
+        let devices = self.capable(ask)?;
+        let mut known = Vec::with_capacity(devices.len());
+        for device in devices {
+            // Nothing can be measured on one that is fenced.
+            let profile = if device.is_fenced() { None } else { self.cost(ask, device).await? };
+            known.push((device, profile));
+        }
+        let _turn = self.desk.turn.lock().await;
+        let replaces = match self.asked_before(ask, hold)? {
+            Known::Same(place) => {
+                let verdict = self.desk.ledger().get(place).map(|held| held.verdict.clone());
+                return Ok((verdict.ok_or(LoadError::NoPlace)?.into(), Some(place)));
+            }
+            Known::New { replaces } => replaces,
+        };
+        let replaced = replaces.and_then(|old| self.desk.ledger().get(old).cloned());
+        let own = [Some(name(&ask.file)), replaced.as_ref().map(|old| name(&old.file))];
+        let except: Vec<_> = own.iter().flatten().map(String::as_str).collect();
+        let mut candidates = Vec::with_capacity(known.len());
+        let mut fenced = Vec::new();
+        for (device, profile) in &known {
+            let (terms, profile) = (ask.terms.clone(), profile.clone());
+            let newcomer = Tenant { name: name(&ask.file), terms, profile, demoted: false };
+            match device.snapshot().fenced {
+                Some(reason) => {
+                    let message = format!("it is fenced: {reason}");
+                    fenced.push(Reason::plain(Why::Fenced, &device.name, message));
+                }
+                None => {
+                    let tenants = self.tenants(device, &except);
+                    candidates.push(Candidate { place: place(device), tenants, newcomer });
+                }
+            }
+        }
+        let weighed = self.desk.weigh(candidates, fenced).await;
+        let verdict = &weighed.verdict;
+        let chosen = known.into_iter().find(|(device, _)| verdict.admitted && device.name == verdict.device);
+        let (Some((device, profile)), false) = (chosen, matches!(hold, Hold::Nothing)) else {
+            return Ok((weighed, None));
+        };
+        let (file, terms) = (ask.file.clone(), ask.terms.clone());
+        let held = Held::loading(file, terms, device.name.clone(), profile, verdict.clone());
+        let held = match hold {
+            Hold::Reservation { uid, generation, ttl } => {
+                held.reserved(uid, generation, Instant::now() + ttl)
+            }
+            Hold::Nothing | Hold::Load => held,
+        };
+        let place = self.desk.ledger().hold(held)?;
+        let old = replaces.and_then(|old| self.desk.ledger().remove(old)?.session());
+        let old = self.sessions().into_iter().find(|session| Some(session.id) == old);
+        // One of the same model and version is replaced when the new one is ready.
+        if let Some(old) = old.filter(|old| old.file != ask.file) {
+            self.unload_one(&old).await;
+        }
+        Ok((weighed, Some(place)))
+    }
+
+    fn asked_before(&self, ask: &Ask, hold: Hold<'_>) -> Result<Known, LoadError> {
+        let mut ledger = self.desk.ledger();
+        ledger.expire(Instant::now());
+        match hold {
+            Hold::Reservation { uid, generation, .. } => {
+                Ok(ledger.known(uid, generation, &ask.file, &ask.terms)?)
+            }
+            Hold::Nothing | Hold::Load => Ok(Known::New { replaces: None }),
+        }
+    }
+
+    /// Everybody with a place on `device`, but for those of these names, whose place a newcomer takes.
+    pub(super) fn tenants(&self, device: &Device, except: &[&str]) -> Vec<Tenant> {
+        let sessions = self.sessions();
+        let there = sessions
+            .iter()
+            .filter(|session| session.device == device.name && !session.state().is_over())
+            .map(|session| Tenant {
+                name: session.name(),
+                terms: session.terms.clone(),
+                profile: session.profile(),
+                demoted: session.live().is_demoted(),
+            });
+        let mut tenants: Vec<_> = there.filter(|tenant| !except.contains(&tenant.name.as_str())).collect();
+        for held in self.desk.ledger().on(&device.name) {
+            let name = name(&held.file);
+            // A load that is under way may show among the sessions already.
+            let shown = tenants.iter().any(|tenant| tenant.name == name);
+            if !shown && !except.contains(&name.as_str()) {
+                let (terms, profile) = (held.terms.clone(), held.profile.clone());
+                tenants.push(Tenant { name, terms, profile, demoted: false });
+            }
+        }
+        tenants
+    }
+
+    /// What the model costs on `device`: by what was learned here before, else by a trial. None where nobody has to know.
+    async fn cost(&self, ask: &Ask, device: &Arc<Device>) -> Result<Option<Profile>, LoadError> {
+        let guaranteed = |tenant: &Tenant| tenant.is_guaranteed();
+        let matters = ask.terms.guarantee().is_some() || self.tenants(device, &[]).iter().any(guaranteed);
+        if !matters {
+            return Ok(None);
+        }
+        if let Some(session) = self.sessions().iter().find(|session| {
+            session.file == ask.file && session.device == device.name && session.live().samples() > 0
+        }) {
+            return Ok(session.profile());
+        }
+        let digest = self.digest(&ask.file).await?;
+        match self.desk.profiles.get(&digest, &device.name) {
+            Some((profile, _)) => Ok(Some(profile)),
+            None => self.try_out(&ask.file, device, &digest).await.map(Some),
+        }
+    }
+
+    /// The SHA-256 of a model's file.
+    pub(super) async fn digest(&self, file: &ModelFile) -> Result<String, LoadError> {
+        let (profiles, path) = (Arc::clone(&self.desk.profiles), file.path.clone());
+        // Reading takes its time where the file is large and new.
+        let digest = tokio::task::spawn_blocking(move || profiles.digest(&path)).await;
+        let digest = digest.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+        digest.map_err(|error| RepositoryError::Read { path: file.path.clone(), error }.into())
+    }
+
+    /// The devices that the terms allow and whose runtimes can run the file.
+    fn capable(&self, ask: &Ask) -> Result<Vec<&Arc<Device>>, LoadError> {
+        let kinds = &ask.terms.devices;
+        let allowed = |kind: DeviceKind| kinds.is_empty() || kinds.contains(&kind);
+        let found: Vec<_> = self
+            .devices
+            .iter()
+            .filter(|device| allowed(device.kind) && device.runtime_for(ask.file.format).is_some())
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let join = |words: Vec<String>| words.join(", ");
+        Err(LoadError::NoDevice {
+            model: ask.file.model.clone(),
+            runtime: ask.file.format.runtimes(),
+            kinds: match kinds.is_empty() {
+                true => "any".into(),
+                false => join(kinds.iter().map(ToString::to_string).collect()),
+            },
+            has: join(
+                self.config
+                    .device
+                    .iter()
+                    .map(|device| {
+                        format!("{} ({}: {})", device.name, device.kind, device.runtimes.join(", "))
+                    })
+                    .collect(),
+            ),
+        })
+    }
+}
+
+/// A device as predictions take it.
+pub(super) fn place(device: &Device) -> Place {
+    let snapshot = device.snapshot();
+    Place {
+        name: device.name.clone(),
+        kind: device.kind,
+        mode: snapshot.mode,
+        multiplexing: snapshot.multiplexing,
+        sharing: snapshot.sharing,
+        memory: device.memory_bytes,
+        speed_up: snapshot.speed_up,
+    }
+}
+
+fn name(file: &ModelFile) -> String {
+    format!("{}/{}", file.model, file.version)
+}
+
+/// For looking at a name only: that the model's files are incomplete is said later, by name.
+fn unless_missing(error: RepositoryError) -> Result<(), RepositoryError> {
+    match error {
+        RepositoryError::NoVersion { .. } | RepositoryError::NoFile { .. } => Ok(()),
+        error => Err(error),
+    }
+}
