@@ -43,7 +43,7 @@ pub(super) fn lay_out(folder: &Path) -> Result<()> {
 
 /// Where cargo keeps the crate's source; it fetches it if it must.
 fn crate_folder() -> Result<PathBuf> {
-    let metadata = cargo_output(&["metadata", "--format-version", "1", "--all-features", "--locked"])?;
+    let metadata = cargo_output(&["metadata", "--format-version", "1", "--all-features"])?;
     let metadata: Value = serde_json::from_slice(&metadata)?;
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
     let manifest = packages

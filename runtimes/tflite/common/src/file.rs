@@ -39,7 +39,7 @@ mod number {
 }
 
 /// Why a file's declarations cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FileError {
     /// Another format.
     #[error("it is no TensorFlow Lite file")]
@@ -82,6 +82,14 @@ pub enum FileError {
         what: &'static str,
         /// The name.
         name: String,
+    },
+    /// TensorFlow Lite ends the process over such a scale.
+    #[error("an integer of {tensor:?} is worth {scale}")]
+    Scale {
+        /// Its name.
+        tensor: String,
+        /// As declared.
+        scale: f32,
     },
     /// No tensor has such a shape.
     #[error("{tensor:?} has shape {shape:?}")]
@@ -150,6 +158,7 @@ impl<'a> File<'a> {
         let graph = *model.tables(number::MODEL_SUBGRAPHS)?.first().ok_or(FileError::Graph)?;
         let names = Names::read(&model)?;
         let tensors = graph.tables(number::SUBGRAPH_TENSORS)?;
+        tensors.iter().try_for_each(check_scale)?;
         let inputs = declared("inputs", &tensors, &graph, number::SUBGRAPH_INPUTS, &names.inputs)?;
         let outputs = declared("outputs", &tensors, &graph, number::SUBGRAPH_OUTPUTS, &names.outputs)?;
         if outputs.is_empty() {
@@ -171,6 +180,17 @@ impl<'a> File<'a> {
         let builtin_operators = operators.len() - custom_operators.len();
         Ok(Self { inputs, outputs, builtin_operators, custom_operators })
     }
+}
+
+fn check_scale(tensor: &Table<'_>) -> Result<(), FileError> {
+    let Some(quantization) = tensor.table(number::TENSOR_QUANTIZATION)? else { return Ok(()) };
+    for bytes in quantization.vector::<4>(number::QUANTIZATION_SCALE)? {
+        let scale = f32::from_le_bytes(*bytes);
+        if !(scale.is_finite() && scale >= 0.0) {
+            return Err(FileError::Scale { tensor: tensor.string(number::TENSOR_NAME)?, scale });
+        }
+    }
+    Ok(())
 }
 
 fn declared(

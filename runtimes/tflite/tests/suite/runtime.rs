@@ -178,6 +178,11 @@ fn a_refused_file_is_told_why() {
         let reason = refused(&models::model(name));
         assert!(reason.contains(said), "{name}: {reason}");
     }
+    // The scale of the output, 1, with its sign changed.
+    let mut negative = models::model("add_int8");
+    let at = negative.windows(4).position(|bytes| bytes == 1.0_f32.to_le_bytes()).unwrap();
+    negative[at + 3] ^= 0x80;
+    assert!(refused(&negative).contains("\"y\" is worth -1"));
     assert!(refused(b"PK\x03\x04 and so on").contains("no TensorFlow Lite file"));
 }
 
