@@ -23,7 +23,7 @@ mod sys;
 mod trial;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use edgemux_runtime_api::error::{LoadError, OpenError};
 use edgemux_runtime_api::host;
@@ -33,6 +33,8 @@ use crate::model::{Device, EdgetpuModel};
 use crate::options::Options;
 
 const NAME: &str = "edgetpu";
+/// The options under which this process opened a device.
+static OPENED: OnceLock<Options> = OnceLock::new();
 
 /// TensorFlow Lite with one edgeTPU.
 pub struct Edgetpu {
@@ -43,7 +45,9 @@ pub struct Edgetpu {
 
 impl Runtime for Edgetpu {
     fn probe() -> Probe {
-        let (version, problem) = match library::versions(&Options::default()) {
+        // Once a device is open, its options say where the libraries are.
+        let options = OPENED.get().cloned().unwrap_or_default();
+        let (version, problem) = match library::versions(&options) {
             Ok(version) => (version, None),
             Err(problem) => ("libedgetpu not opened".into(), Some(problem)),
         };
@@ -58,6 +62,7 @@ impl Runtime for Edgetpu {
         let options = Options::parse(&device.options)?;
         trial::pass(&device.options, options.trial_seconds).map_err(OpenError::Device)?;
         let device = Device::open(options, device.threads).map_err(OpenError::Device)?;
+        OPENED.get_or_init(|| device.options.clone());
         Ok(Self { device: Arc::new(device), models: Mutex::default() })
     }
 

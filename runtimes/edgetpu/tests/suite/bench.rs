@@ -17,6 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The delegate that the build made.
 pub(crate) const FAKE: &str = env!("EDGEMUX_FAKE_DELEGATE");
 
+pub(crate) const WORKER: &str = env!("CARGO_BIN_EXE_edgemux-runtime-edgetpu");
+
 /// TensorFlow Lite as `cargo xtask native` names it.
 pub(crate) fn tensorflow_lite() -> String {
     std::env::var("TFLITEC_PREBUILT_PATH")
@@ -44,7 +46,7 @@ pub(crate) fn command() -> WorkerCommand {
         arguments: vec![
             format!("TFLITE_LIBRARY_PATH={}", tensorflow_lite()).into(),
             format!("EDGETPU_LIBRARY_PATH={FAKE}").into(),
-            env!("CARGO_BIN_EXE_edgemux-runtime-edgetpu").into(),
+            WORKER.into(),
         ],
     }
 }

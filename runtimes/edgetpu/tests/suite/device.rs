@@ -1,11 +1,15 @@
 //! Which device is opened, and what is said where there is none.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use edgemux_runtime_api::client::{SpawnError, WorkerCommand, probe};
+use edgemux_runtime_api::client::{SpawnError, Worker, WorkerCommand, probe};
 use edgemux_runtime_api::error::OpenError;
 
-use crate::bench::{Bench, FAKE, PATIENCE, command, options, tensorflow_lite};
+use crate::bench::{Bench, FAKE, PATIENCE, WORKER, command, device, options, tensorflow_lite};
 
 /// Why the device cannot be opened.
 async fn refused(more: &str) -> String {
@@ -32,32 +36,23 @@ async fn the_device_that_is_asked_for_is_opened_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_library_that_is_not_there_is_named() {
+async fn a_library_that_is_not_there_or_is_another_is_named() {
+    let tensorflow_lite = tensorflow_lite();
+    for (delegate, tensorflow_lite, said) in [
+        ("/nowhere/libedgetpu.so.1", tensorflow_lite.as_str(), "/nowhere/libedgetpu.so.1"),
+        (FAKE, "/nowhere/libtensorflowlite_c.so", "/nowhere/libtensorflowlite_c.so"),
+        (&tensorflow_lite, &tensorflow_lite, "tflite_plugin_create_delegate"),
+        (FAKE, FAKE, "is without TfLite"),
+    ] {
+        let options = format!(r#"{{"delegate": "{delegate}", "tensorflow-lite": "{tensorflow_lite}"}}"#);
+        match Worker::spawn(&command(), &device(&options), 1, PATIENCE).await.map(|(worker, _)| worker.pid())
+        {
+            Err(SpawnError::Open(OpenError::Device(reason))) => assert!(reason.contains(said), "{reason}"),
+            other => panic!("{options}: {other:?}"),
+        }
+    }
     let reason = refused(r#""delegate-options": {"fault": "refuses"}"#).await;
     assert!(reason.contains("does not open device \":0\""), "{reason}");
-    for (option, file) in
-        [("delegate", "/nowhere/libedgetpu.so.1"), ("tensorflow-lite", "/nowhere/libtensorflowlite_c.so")]
-    {
-        let other = match option {
-            "delegate" => format!(r#""tensorflow-lite": "{}""#, tensorflow_lite()),
-            _ => format!(r#""delegate": "{FAKE}""#),
-        };
-        let device = crate::bench::device(&format!(r#"{{"{option}": "{file}", {other}}}"#));
-        let spawned = edgemux_runtime_api::client::Worker::spawn(&command(), &device, 1, PATIENCE).await;
-        match spawned.map(|(worker, _)| worker.pid()) {
-            Err(SpawnError::Open(OpenError::Device(reason))) => assert!(reason.contains(file), "{reason}"),
-            other => panic!("{other:?}"),
-        }
-    }
-    // A library, but not TensorFlow Lite.
-    let device = crate::bench::device(&format!(r#"{{"tensorflow-lite": "{FAKE}", "delegate": "{FAKE}"}}"#));
-    let spawned = edgemux_runtime_api::client::Worker::spawn(&command(), &device, 1, PATIENCE).await;
-    match spawned.map(|(worker, _)| worker.pid()) {
-        Err(SpawnError::Open(OpenError::Device(reason))) => {
-            assert!(reason.contains("is without TfLite"), "{reason}")
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]
@@ -89,15 +84,37 @@ async fn the_probe_tells_both_versions_and_what_is_missing() {
 }
 
 #[test]
-fn a_trial_says_what_is_wrong_and_ends_with_its_parent() {
-    let trial = |options: &str| {
-        let program = env!("CARGO_BIN_EXE_edgemux-runtime-edgetpu");
-        std::process::Command::new(program).args(["--trial", options]).output().unwrap()
-    };
+fn a_trial_says_what_is_wrong() {
+    let trial = |options: &str| Command::new(WORKER).args(["--trial", options]).output().unwrap();
     let good = trial(&options(""));
     assert!(good.status.success() && good.stdout.is_empty(), "{good:?}");
     let bad = trial(&options(r#""delegate-options": {"fault": "refuses"}"#));
     assert!(!bad.status.success() && String::from_utf8_lossy(&bad.stdout).contains("plugged in"), "{bad:?}");
     let crashed = trial(&options(r#""delegate-options": {"fault": "crashes"}"#));
     assert_eq!(crashed.status.signal(), Some(11));
+}
+
+#[test]
+fn a_trial_that_hangs_ends_with_the_process_that_waits_for_it() {
+    let hangs = options(r#""delegate-options": {"fault": "hangs"}"#);
+    let script = r#""$0" --trial "$1" & echo $!; wait"#;
+    let mut parent =
+        Command::new("sh").args(["-c", script, WORKER, &hangs]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let trial = PathBuf::from("/proc").join(line.trim());
+    let read = |file: &str| std::fs::read_to_string(trial.join(file)).unwrap_or_default();
+    // Whoever inherits it may leave what is left of it.
+    let gone = || read("stat").is_empty() || read("stat").contains(") Z ");
+    let patience = Instant::now() + PATIENCE;
+    while !read("maps").contains("libfakedelegate") {
+        assert!(!gone() && Instant::now() < patience, "the delegate is not opened");
+        std::thread::yield_now();
+    }
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    while !gone() {
+        assert!(Instant::now() < patience, "it is still there");
+        std::thread::yield_now();
+    }
 }

@@ -8,9 +8,11 @@ use crate::bench::Bench;
 
 const TIMES: &str = r#""delegate-options": {"service-us": "2000", "reload-us": "6000"}"#;
 
-/// Within what a busy machine makes of 6 ms.
+/// What a busy machine may make of 6 ms; whoever does not reload is told exactly 0.
+const MS: std::ops::Range<f64> = 2.0..100.0;
+
 fn is_a_reload(timing: Timing) -> bool {
-    (4_500_000..12_000_000).contains(&timing.reload_ns) && timing.reload_ns <= timing.infer_ns
+    MS.contains(&(timing.reload_ns as f64 / 1e6)) && timing.reload_ns <= timing.infer_ns
 }
 
 fn shown<'a>(details: &'a Details, name: &str) -> Option<&'a str> {
@@ -43,10 +45,13 @@ async fn the_overhead_is_measured_when_a_second_model_is_loaded() {
     let mut bench = Bench::spawn(TIMES).await.unwrap();
     let (_, first) = bench.load("alone").await.unwrap();
     assert_eq!(shown(&first, "edgetpu.reload_ms"), None, "there is nobody to take turns with");
-    let (_, second) = bench.load("together_1").await.unwrap();
+    let (session, second) = bench.load("together_1").await.unwrap();
     let ms: f64 = shown(&second, "edgetpu.reload_ms").unwrap().parse().unwrap();
     println!("a reload of 6 ms is measured as {ms} ms");
-    assert!((4.5..12.0).contains(&ms), "{ms}");
+    assert!(MS.contains(&ms), "{ms}");
+    // The daemon's first request sees it too: that is how the daemon learns of it.
+    assert!(is_a_reload(bench.echoed(session, &[1.0]).await));
+    assert_eq!(bench.echoed(session, &[2.0]).await.reload_ns, 0);
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
 //! The runtime for TensorFlow Lite under the suite that every runtime passes.
+//!
+//! `EDGEMUX_TFLITE_WORKER` names another worker to test, for example a script that runs one of another architecture.
 
 use std::path::PathBuf;
 
@@ -97,7 +99,8 @@ fn add_int8() -> ModelCase {
 }
 
 fn subject(options: &str) -> Subject {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_edgemux-runtime-tflite"));
+    let other = std::env::var_os("EDGEMUX_TFLITE_WORKER").map(PathBuf::from);
+    let program = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_edgemux-runtime-tflite").into());
     let good = model("conv_relu");
     Subject {
         runtime: "tflite",
