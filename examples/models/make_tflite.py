@@ -3,7 +3,7 @@
 
 The networks are for demonstrations, tests and load measurements: their shapes, operators and cost are those of the
 published architectures, their weights are drawn from a seeded generator and have learned nothing. The same arguments
-give the same bytes on every run and machine.
+give the same numbers on every run and machine, and with one version of flatbuffers (the files here: 25.12.19) the same bytes.
 
     python make_tflite.py mobilenet_tiny keywords --out .
     python make_tflite.py mobilenet_v2 --int8 --repository DIR      # writes DIR/mobilenet_v2_int8/1/model.tflite

@@ -4,10 +4,10 @@
 //! with it. If the two do not fit, the process crashes, so
 //!
 //! * `--probe` only opens both libraries and asks for their versions;
-//! * before a worker takes charge of a device, it lets a process of its own try ([`trial`]): a crash becomes a message.
+//! * before a worker takes charge of a device, it lets a process of its own try (`trial`): a crash becomes a message.
 //!
-//! What the compiled model says of its weights is read from the file ([`package`]). Which weights are on the chip is
-//! followed from run to run ([`chip`]), so that the time a reload took is told with the request that waited for it, and the
+//! What the compiled model says of its weights is read from the file (`package`). Which weights are on the chip is
+//! followed from run to run (`chip`), so that the time a reload took is told with the request that waited for it, and the
 //! overhead is measured when a model is loaded, by running it in turn with another.
 //!
 //! An edgeTPU runs one request at a time and cannot be stopped in mid-run: cancelling has effect only on requests that have
