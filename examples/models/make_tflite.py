@@ -3,7 +3,8 @@
 
 The networks are for demonstrations, tests and load measurements: their shapes, operators and cost are those of the
 published architectures, their weights are drawn from a seeded generator and have learned nothing. The same arguments
-give the same numbers on every run and machine, and with one version of flatbuffers (the files here: 25.12.19) the same bytes.
+give the same numbers on every run and machine, and with one version of flatbuffers (the files here: 25.12.19) the same
+bytes.
 
     python make_tflite.py mobilenet_tiny keywords --out .
     python make_tflite.py mobilenet_v2 --int8 --repository DIR      # writes DIR/mobilenet_v2_int8/1/model.tflite
@@ -33,7 +34,7 @@ import numpy as np
 # A unit-variance Gaussian has variance (1 - 1/pi) / 2 after Relu; this gain restores it.
 GAIN_RELU = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 # So much of a layer's variance comes from its biases, the rest from its inputs. With less, what two inputs differ by would
-# grow from layer to layer, by 1 / (1 - 1/pi) with none, and so would every rounding of an integer: nothing else would be left.
+# grow from layer to layer, by 1 / (1 - 1/pi) with none, and so would every rounding of an integer, until nothing else is left.
 BIAS_VARIANCE = 1.0 / math.pi
 
 # === the format: numbers of schema.fbs, version 3 ===

@@ -4,8 +4,9 @@
     python make.py                      # the models: needs the packages flatbuffers and numpy
     python make.py --answers            # what they answer, by TensorFlow Lite itself: needs ai-edge-litert<2 as well
 
-One version of flatbuffers (the files here: 25.12.19) makes the same bytes on every machine. Answers come from the reference kernels of another release of
-TensorFlow Lite than the one that the runtime links: floating point may differ in the last digits, integers may not.
+One version of flatbuffers (the files here: 25.12.19) makes the same bytes on every machine. Answers come from the reference
+kernels of another release of TensorFlow Lite than the one that the runtime links: floating point may differ in the last
+digits, integers may not.
 """
 
 import sys
