@@ -15,6 +15,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-multiplexer", &[]),
     ("edgemux-runtime-onnx", &["edgemux-runtime-api"]),
     ("edgemux-runtime-emulator", &["edgemux-runtime-api"]),
+    ("edgemux-tflite-common", &["edgemux-runtime-api"]),
+    ("edgemux-runtime-tflite", &["edgemux-runtime-api", "edgemux-tflite-common"]),
+    ("edgemux-runtime-edgetpu", &["edgemux-runtime-api", "edgemux-tflite-common"]),
     ("edgemux-runtime-torch", &["edgemux-runtime-api"]),
     ("edgemux-runtime-conformance", &["edgemux-runtime-api"]),
     (

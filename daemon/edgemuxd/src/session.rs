@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgemux_calibration::profile::Profile;
 use edgemux_multiplexer::SessionId;
-use edgemux_runtime_api::runtime::Memory;
+use edgemux_runtime_api::runtime::{Details, Memory};
 use edgemux_runtime_api::tensor::Signature;
 use tokio::sync::watch;
 
@@ -30,6 +30,8 @@ pub struct Loaded {
     pub signature: Signature,
     /// What it holds.
     pub memory: Memory,
+    /// What else is known of it.
+    pub details: Details,
 }
 
 /// Where a session is in its life.
@@ -289,7 +291,7 @@ mod tests {
 
     fn loaded() -> Arc<Loaded> {
         let signature = Signature { inputs: vec![], outputs: vec![], decoupled: false };
-        Arc::new(Loaded { signature, memory: Memory::default() })
+        Arc::new(Loaded { signature, memory: Memory::default(), details: Details::default() })
     }
 
     #[test]

@@ -13,11 +13,11 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{LoadError, OpenError, RunError};
-use crate::runtime::{DeviceSpec, Memory, Probe, Timing};
+use crate::runtime::{Details, DeviceSpec, Memory, Probe, Timing};
 use crate::tensor::Signature;
 
 /// Changes whenever a message changes; both ends must agree.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest message either end accepts.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -92,6 +92,8 @@ pub enum Reply {
         signature: Signature,
         /// Its memory.
         memory: Memory,
+        /// What else is known of it.
+        details: Details,
     },
     /// The model is not loaded.
     LoadFailed {

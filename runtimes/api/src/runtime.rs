@@ -75,6 +75,28 @@ pub struct Memory {
     pub peak_bytes: u64,
 }
 
+/// What else is known of a loaded model, beside its signature and its memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// Names and values that the model's configuration shows as they are, for example what an integer of a tensor is
+    /// worth.
+    pub parameters: Vec<(String, String)>,
+    /// How its weights lie on a device that has a memory of its own for them.
+    pub on_chip: Option<OnChip>,
+}
+
+/// The weights of a model on a device that caches them on its chip, as an edgeTPU does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnChip {
+    /// Bytes that stay on the chip until a model of another group runs; 0 if it caches nothing.
+    pub cached_bytes: u64,
+    /// Bytes that cross to the chip at every run.
+    pub streamed_bytes: u64,
+    /// Models of the same group were compiled together, and leave each other's weights where they are. `None`: a group of
+    /// its own.
+    pub group: Option<u64>,
+}
+
 /// Where one request's time went inside the worker, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
@@ -107,6 +129,11 @@ pub trait Model: Send + Sync {
 
     /// Its memory on the device.
     fn memory(&self) -> Memory;
+
+    /// What else is known of it. By default nothing.
+    fn details(&self) -> Details {
+        Details::default()
+    }
 
     /// State to run requests with; called once for each lane that serves this model, on that lane's thread.
     fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>, RunError>;

@@ -69,7 +69,7 @@ impl<'a> Bench<'a> {
     pub(crate) async fn load(&mut self, contents: &[u8]) -> Result<(SessionId, Signature, Memory), Fault> {
         let session = self.new_session();
         let file = self.file(&session.to_string(), contents)?;
-        let (signature, memory) = self.worker.load(session, &file).await?;
+        let (signature, memory, _) = self.worker.load(session, &file).await?;
         Ok((session, signature, memory))
     }
 

@@ -1,8 +1,9 @@
 //! The native libraries that some runtimes link against: fetched once as PyPI wheels of known hash, unpacked into the
 //! user's cache directory, and made known to cargo by environment variables.
 //!
-//! [`parts`] is the table of what there is, [`wheel`] gets one file of it.
+//! [`parts`] is the table of what there is, [`wheel`] gets one file of it, [`headers`] lays out what no wheel has.
 
+mod headers;
 mod parts;
 mod wheel;
 

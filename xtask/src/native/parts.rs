@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::LIBRARIES;
+use super::headers;
 use super::wheel::{Pick, Wheel};
 use crate::run::run;
 
@@ -50,8 +51,13 @@ pub(super) const PARTS: &[Part] = &[
         wheels: TFLITE,
         finish: |_| Ok(()),
         variables: |folder| {
-            let library = folder.join("lib/libtensorflowlite_c.so").into_os_string();
-            Ok(vec![("TFLITEC_PREBUILT_PATH", library), (LIBRARIES, folder.join("lib").into_os_string())])
+            let (lib, headers) = (folder.join("lib"), folder.join("include"));
+            headers::lay_out(&headers)?;
+            Ok(vec![
+                ("TFLITEC_PREBUILT_PATH", lib.join("libtensorflowlite_c.so").into_os_string()),
+                ("TFLITEC_HEADER_DIR", headers.into_os_string()),
+                (LIBRARIES, lib.into_os_string()),
+            ])
         },
     },
     Part {

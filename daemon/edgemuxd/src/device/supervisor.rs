@@ -329,7 +329,8 @@ impl Supervisor {
         }
         self.loading = Some(session.id);
         let load = worker.load(session.id, &session.file.path);
-        let (signature, memory) = match tokio::time::timeout(self.limits.load_timeout(), load).await {
+        let (signature, memory, details) = match tokio::time::timeout(self.limits.load_timeout(), load).await
+        {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(LoadFailure::Refused(error))) => {
                 self.loading = None;
@@ -345,7 +346,7 @@ impl Supervisor {
             }
         };
         supervised.loaded = true;
-        let loaded = Arc::new(Loaded { signature, memory });
+        let loaded = Arc::new(Loaded { signature, memory, details });
         session.step(Step::Loaded(Arc::clone(&loaded)));
         // Now it is known whether its requests can run together.
         self.device.entitle(&session);

@@ -4,8 +4,8 @@ use edgemux_proto::inference::model_instance_group::Kind;
 use edgemux_proto::inference::model_metadata_response::TensorMetadata;
 use edgemux_proto::inference::{
     DataType as WireDataType, InferBatchStatistics, InferStatistics, MemoryUsage, ModelConfig, ModelInput,
-    ModelInstanceGroup, ModelMetadataResponse, ModelOutput, ModelStatistics, ModelTransactionPolicy,
-    ModelVersionPolicy, StatisticDuration, model_version_policy,
+    ModelInstanceGroup, ModelMetadataResponse, ModelOutput, ModelParameter, ModelStatistics,
+    ModelTransactionPolicy, ModelVersionPolicy, StatisticDuration, model_version_policy,
 };
 use edgemux_runtime_api::runtime::DeviceKind;
 use edgemux_runtime_api::tensor::{DataType, TensorSpec};
@@ -45,6 +45,8 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
         data_type: wire(spec.datatype).into(),
         dims: spec.shape.clone(),
     };
+    let parameter =
+        |(name, value): &(String, String)| (name.clone(), ModelParameter { string_value: value.clone() });
     let kind = if kind == DeviceKind::Cpu { Kind::Cpu } else { Kind::Gpu };
     let latest = model_version_policy::Latest { num_versions: 1 };
     ModelConfig {
@@ -63,6 +65,7 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
             kind: kind.into(),
         }],
         default_model_filename: format!("model.{}", session.file.format.ending()),
+        parameters: loaded.details.parameters.iter().map(parameter).collect(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: loaded.signature.decoupled }),
         ..Default::default()
     }

@@ -19,7 +19,7 @@ use crate::error::{LoadError, OpenError};
 use crate::protocol::{
     Command, MESSAGE_BYTES_MAX, ProtocolError, Reply, RequestId, SessionId, VERSION, decode, encode,
 };
-use crate::runtime::{DeviceSpec, Memory, Probe};
+use crate::runtime::{Details, DeviceSpec, Memory, Probe};
 use crate::socket;
 use crate::tensor::Signature;
 
@@ -170,7 +170,11 @@ impl Worker {
     }
 
     /// Loads the model in `file` as `session`.
-    pub async fn load(&self, session: SessionId, file: &Path) -> Result<(Signature, Memory), LoadFailure> {
+    pub async fn load(
+        &self,
+        session: SessionId,
+        file: &Path,
+    ) -> Result<(Signature, Memory, Details), LoadFailure> {
         let file = file.to_str().ok_or_else(|| LoadError::Read {
             file: file.display().to_string(),
             reason: "its name is not UTF-8".into(),
@@ -178,7 +182,7 @@ impl Worker {
         let answer = self.control.expect(Expected::Load(session));
         self.control.send(&Command::Load { session, file: file.to_owned() }, &[])?;
         match answer.await {
-            Ok(Reply::Loaded { signature, memory, .. }) => Ok((signature, memory)),
+            Ok(Reply::Loaded { signature, memory, details, .. }) => Ok((signature, memory, details)),
             Ok(Reply::LoadFailed { error, .. }) => Err(error.into()),
             Ok(_) | Err(_) => Err(WorkerGone.into()),
         }

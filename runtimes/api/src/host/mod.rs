@@ -172,10 +172,15 @@ fn start_loader<R: Runtime>(
 fn load<R: Runtime>(runtime: &R, sessions: &Sessions, session: SessionId, file: String) -> Reply {
     match unwound(|| runtime.load(Path::new(&file))) {
         Ok(Ok(model)) => {
-            let loaded =
-                Reply::Loaded { session, signature: model.signature().clone(), memory: model.memory() };
+            let loaded = Reply::Loaded {
+                session,
+                signature: model.signature().clone(),
+                memory: model.memory(),
+                details: model.details(),
+            };
             if encode(&loaded, &mut Vec::new()).is_err() {
-                let reason = format!("its signature is over {} bytes long", protocol::MESSAGE_BYTES_MAX);
+                let reason =
+                    format!("its signature and details are over {} bytes long", protocol::MESSAGE_BYTES_MAX);
                 return Reply::LoadFailed { session, error: LoadError::Invalid { file, reason } };
             }
             sessions.insert(session, model);

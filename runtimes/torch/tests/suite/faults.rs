@@ -35,7 +35,7 @@ impl Bench {
     async fn load(&mut self, name: &str) -> (SessionId, Memory) {
         self.last_session += 1;
         let file = models::path(&format!("{name}.pt"));
-        let (_, memory) = self.worker.load(self.last_session, &file).await.unwrap();
+        let (_, memory, _) = self.worker.load(self.last_session, &file).await.unwrap();
         (self.last_session, memory)
     }
 
