@@ -338,10 +338,4 @@ def conformance(setup):
     return f"{count['pass']} cases pass, {count['except']} exceptions"
 
 
-# === the daemon ===
-#
-# Checks that need `edgemuxd` and `edgemux` among the binaries belong here: three ways of multiplexing with 1 to 6
-# sessions, what is predicted against what is observed, and the story of co-location.
-
-
 CHECKS = [probe, correctness, timing, clock, memory, concurrency, exception, out_of_memory, sticky, crash, conformance]

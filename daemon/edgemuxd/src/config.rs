@@ -501,9 +501,13 @@ impl Device {
 
     /// The parameters of each mode.
     pub fn sharing(&self) -> Sharing {
+        // What an emulated device runs one after the other is not run together by handing it over together.
+        let emulated = self.runtimes.iter().all(|name| name == RuntimeKind::Emulator.name());
+        let sharing = self.emulator.as_ref().and_then(|options| options.get("sharing")?.as_str());
+        let alone = emulated && matches!(sharing, None | Some("exclusive"));
         let by_kind = match self.kind {
-            DeviceKind::Gpu => 4,
-            DeviceKind::Cpu | DeviceKind::Edgetpu => 1,
+            DeviceKind::Gpu if !alone => 4,
+            DeviceKind::Gpu | DeviceKind::Cpu | DeviceKind::Edgetpu => 1,
         };
         Sharing {
             width: self.width.or(NonZeroU32::new(by_kind)).unwrap_or(NonZeroU32::MIN),

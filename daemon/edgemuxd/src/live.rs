@@ -107,10 +107,11 @@ impl Live {
         self.estimator.arrived(now);
     }
 
-    /// A request was answered, at `now` in s, the first of `size` that ran together.
-    pub fn completed(&mut self, now: f64, size: u32, completed: Completed) {
+    /// A request was answered, at `now` in s, the first of `size` that ran together. If what was beside it was not
+    /// `foreseen`, its latency says nothing about predictions.
+    pub fn completed(&mut self, now: f64, size: u32, completed: Completed, foreseen: bool) {
         self.keep(completed.sojourn, completed.conforming);
-        let predicted = self.predicted();
+        let predicted = self.predicted().filter(|_| foreseen);
         if let Some(drift) = self.estimator.completed_together(now, size, completed, predicted) {
             self.drifts = Drifts { count: self.drifts.count + 1, last_factor: drift.factor, last_s: now };
             self.moved = true;
@@ -118,9 +119,9 @@ impl Live {
     }
 
     /// A request was answered that ran in another's inference: of its own it has only its latency, s.
-    pub fn answered(&mut self, sojourn: f64, conforming: bool) {
+    pub fn answered(&mut self, sojourn: f64, conforming: bool, foreseen: bool) {
         self.keep(sojourn, conforming);
-        self.estimator.answered(sojourn, conforming, self.predicted());
+        self.estimator.answered(sojourn, conforming, self.predicted().filter(|_| foreseen));
     }
 
     fn keep(&mut self, sojourn: f64, conforming: bool) {

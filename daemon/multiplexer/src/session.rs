@@ -92,7 +92,10 @@ impl Session {
     pub(crate) fn stand(&self, now: Duration, line: Line) -> Option<Stand> {
         let queue = self.queue(line.excess);
         let slot = queue.first_slot().filter(|_| self.running)?;
-        let class = Class { best_effort: self.is_best_effort(line.excess), priority: self.settings.priority };
+        // Priority is for what comes at the declared rate: whoever is put back waits for its slot among all.
+        let is_due = slot.at <= now;
+        let priority = if is_due { self.settings.priority } else { Priority::DEFAULT };
+        let class = Class { best_effort: self.is_best_effort(line.excess), priority };
         let rank = Rank { class, slot, group: self.group(line) };
         Some(Stand { rank, cost: self.cost(), held_until: self.held_until(now, queue) })
     }

@@ -100,6 +100,36 @@ fn a_burst_delays_another_session_by_no_more_than_a_few_of_its_requests() {
 }
 
 #[test]
+fn a_burst_of_a_session_that_is_served_first_delays_others_by_no_more_than_a_few_either() {
+    let burst = Settings { priority: Priority::new(1), ..policed(10.0, 50.0, Excess::Refuse) };
+    let mut arrivals = vec![(Duration::ZERO, 1); 50];
+    arrivals.extend((1..40).map(|at| (ms(50) * at - ms(49), 0)));
+    arrivals.sort_by_key(|&(at, _)| at);
+    let service = |session, _| if session == 0 { ms(5) } else { ms(20) };
+    let run = Bench::new(Mode::default(), &[guaranteed(), burst]).run(&arrivals, service);
+    assert_eq!((run.of(1).len(), run.refused.len()), (50, 0));
+    let most = ms(20) * (SMOOTH_BURST as u32 + 1) + ms(5);
+    for served in run.of(0) {
+        assert!(served.sojourn() <= most, "{served:?}");
+    }
+}
+
+#[test]
+fn poisson_arrivals_at_the_declared_rate_are_hardly_ever_put_back() {
+    // Whoever is put back is overtaken by a session without terms.
+    let arrivals = merge(&[Random(3).poisson(20.0, 20_000), Random(4).poisson(20.0, 20_000)]);
+    let sessions = [policed(20.0, 1000.0, Excess::Refuse), guaranteed()];
+    let run = Bench::new(Mode::default(), &sessions).run(&arrivals, |_, _| ms(20));
+    let mut latest = Duration::ZERO;
+    let mut overtaken = 0;
+    for served in &run.served {
+        overtaken += usize::from(served.arrived < latest);
+        latest = latest.max(served.arrived);
+    }
+    assert!(overtaken * 50 < arrivals.len(), "{overtaken} of {} were overtaken", arrivals.len());
+}
+
+#[test]
 fn the_device_does_not_idle_for_the_order_of_a_burst() {
     let arrivals = [(Duration::ZERO, 0); 50];
     let mut bench = Bench::new(Mode::default(), &[policed(1.0, 50.0, Excess::Refuse)]);

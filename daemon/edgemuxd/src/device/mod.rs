@@ -16,6 +16,7 @@ mod warm_up;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Device {
     origin: Instant,
     queue_limit: usize,
     inner: Mutex<Inner>,
+    /// Is a model measured on it that has no place there? What its tenants see meanwhile was not predicted.
+    measuring: AtomicBool,
     /// When the multiplexer is to be woken.
     wake: watch::Sender<Option<Duration>>,
     /// In the operator's order.
@@ -142,6 +145,7 @@ impl Device {
             hardware: hardware::Hardware::new(watched),
             origin,
             queue_limit,
+            measuring: AtomicBool::new(false),
             wake: watch::Sender::new(None),
             inner: Mutex::new(Inner {
                 multiplexer: Multiplexer::new(sharing.mode(config.multiplexing())),
@@ -385,6 +389,11 @@ impl Device {
         let mut inner = self.lock();
         inner.fenced = reason;
         self.enclose(inner);
+    }
+
+    /// Says whether a model is measured on it from now on that has no place there.
+    pub fn measure(&self, measuring: bool) {
+        self.measuring.store(measuring, Ordering::Relaxed);
     }
 
     /// Is every request kept from it?

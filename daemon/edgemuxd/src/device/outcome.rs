@@ -1,5 +1,6 @@
 //! What comes of a request on the device: its answer, and what is learned from it.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use edgemux_calibration::estimate::Completed;
@@ -78,7 +79,8 @@ impl Device {
                 let (waited, took) = (started - member.arrived, now - member.arrived);
                 member.session.statistics().succeeded_beside(waited, took, timing);
                 let sojourn = (now - member.received).as_secs_f64();
-                member.session.live().answered(sojourn, member.conforming);
+                let foreseen = !self.measuring.load(Ordering::Relaxed);
+                member.session.live().answered(sojourn, member.conforming, foreseen);
             }
         });
         let all: Vec<_> = std::iter::once(leader).chain(members).collect();
@@ -152,6 +154,7 @@ impl Device {
                 sojourn: (now - pending.received).as_secs_f64(),
                 conforming: pending.conforming,
             },
+            !self.measuring.load(Ordering::Relaxed),
         );
         live.estimator().alone()
     }

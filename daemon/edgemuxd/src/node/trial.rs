@@ -36,6 +36,7 @@ impl Node {
         let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
         let (id, terms) = (self.next_id(), Terms::default());
         let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), runtime, None));
+        device.measure(true);
         let measured = match device.load(&session).await {
             Ok(()) => {
                 self.measure(&session, device).await;
@@ -43,6 +44,7 @@ impl Node {
             }
             Err(problem) => Err(LoadError::Problem { model: file.model.clone(), problem }),
         };
+        device.measure(false);
         if measured.is_ok() {
             session.step(Step::Drain);
             device.unload(&session).await;

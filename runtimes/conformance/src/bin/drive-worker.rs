@@ -105,7 +105,7 @@ async fn answer(driver: &mut Option<Driver>, command: Command) -> Answer {
         Command::Start { .. } => Err("handled above".into()),
         Command::Load { session, file } => {
             let begun = Instant::now();
-            let (signature, memory) = driver.worker.load(session, &file).await?;
+            let (signature, memory, _) = driver.worker.load(session, &file).await?;
             Ok(json!({ "ok": true, "signature": signature, "memory": memory, "ms": milliseconds(begun) }))
         }
         Command::Unload { session } => {
