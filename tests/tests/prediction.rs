@@ -27,9 +27,6 @@ const CONCURRENT: &str = "kind = 'gpu'\nmultiplexing = 'concurrent'\nwidth = 4\n
 const SHARED: &str = "kind = 'gpu'\nmultiplexing = 'concurrent'\nwidth = 16\n[device.emulator]\n\
                       sharing = 'processor-sharing'\n";
 
-/// Mixes that are run at the same time.
-const TOGETHER: usize = 4;
-
 const MIXES: &[Mix] = &[
     Mix { name: "one", device: EXCLUSIVE, models: &[(10.0, None, None, 60.0)] },
     Mix {
@@ -183,8 +180,8 @@ async fn what_is_predicted_is_seen_in_each_mode() {
     let some = ["two, one long", "edgeTPU, two", "sliced, two alike", "sharing, two"];
     let mixes: Vec<_> = MIXES.iter().filter(|mix| all || some.contains(&mix.name)).collect();
     let requests = number("PREDICTION_REQUESTS", 400);
-    // Each has a daemon of its own, and waits for its emulated device most of the time.
-    for together in mixes.chunks(TOGETHER) {
+    // Each has a daemon of its own, and waits for its emulated device most of the time: two cores bear four.
+    for together in mixes.chunks(number("PREDICTION_TOGETHER", 4)) {
         let runs = together.iter().map(|mix| async move { compare(mix, run(mix, requests).await) });
         for lines in futures_util::future::join_all(runs).await {
             print!("{lines}");
