@@ -27,8 +27,6 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
 
-    // Before anybody is told that we serve: what another daemon drives is not ours.
-    let hardware = Hardware::take(&config)?;
     let mut listeners = Vec::new();
     for address in &config.listen {
         listeners.push(Listener::bind(address).await?);
@@ -36,6 +34,8 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     let metrics = TcpListener::bind(config.metrics)
         .await
         .with_context(|| format!("cannot serve metrics on {}; choose another --metrics", config.metrics))?;
+    // Before anybody is told that we serve: what another daemon drives is not ours.
+    let hardware = Hardware::take(&config)?;
     for listener in &listeners {
         announce(&format!("listening on {}", listener.address()));
     }
