@@ -137,11 +137,15 @@ fn together(profile: &Profile, asked: Batching) -> profile::Batching {
     }
 }
 
-/// How long one inference holds the device, s: its mean and two standard deviations, and its reload.
+/// How long one inference holds the device, s: its mean and two standard deviations, and its reload; of a session whose
+/// requests run together, an inference of as many as may.
 fn hold(profile: &Profile) -> f64 {
     let reload = profile.reload.map_or(0.0, |reload| reload.overhead.get());
-    let (mean, deviation) = (profile.service.mean(), profile.service.scv().sqrt());
-    mean * (1.0 + HOLD_DEVIATIONS * deviation) + reload
+    let mean = match &profile.batching {
+        Some(batching) => batching.fixed.get() + batching.per_item.get() * f64::from(batching.size_max.get()),
+        None => profile.service.mean(),
+    };
+    mean * (1.0 + HOLD_DEVIATIONS * profile.service.scv().sqrt()) + reload
 }
 
 /// A mode as predictions know it.
