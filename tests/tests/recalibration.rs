@@ -5,7 +5,7 @@ use std::time::Duration;
 use edgemux_proto::edgemux::v1::{
     CalibrationArchive, ExportCalibrationRequest, ResetCalibrationRequest, Terms,
 };
-use edgemux_tests::{Emulated, PATIENCE, Poisson, Setup, echo, eventually, terms};
+use edgemux_tests::{Emulated, PATIENCE, Poisson, Setup, echo, eventually, is_quiet, terms};
 use tonic::Code;
 
 const DEVICE: &str = "
@@ -20,34 +20,37 @@ save-period-s = 1.0
 
 #[tokio::test]
 async fn a_model_that_becomes_twice_as_slow_is_noticed_and_marked_and_so_is_its_recovery() {
-    // The trial runs 18 requests on an instance of its own; 2 warm the session up, 150 are as they were, 400 twice as slow.
-    let slow = "kind = 'slow-down'\nafter-requests = 153\nfactor = 2.0\nrequests = 400";
-    let model = Emulated::new(10.0).not_at_start().fault(slow);
+    // The trial runs 18 requests on an instance of its own; 2 warm the session up, 60 are as they were, 250 twice as slow.
+    let slow = "kind = 'slow-down'\nafter-requests = 63\nfactor = 2.0\nrequests = 250";
+    let model = Emulated::new(20.0).not_at_start().fault(slow);
     let daemon = Setup::bare(DEVICE).emulated("a", model).start().await;
     let client = daemon.client().await;
-    client.admit(&terms("a", 25.0, 0.99, 35.0)).await;
-    let arrivals = Poisson { request: echo("a", [1.0; 4]), rate_hz: 25.0, count: 1200, seed: 3 };
+    // p99 is 46 ms before and 166 ms after: a machine that adds some milliseconds to each run crosses it neither way.
+    client.admit(&terms("a", 12.5, 0.99, 100.0)).await;
+    let arrivals = Poisson { request: echo("a", [1.0; 4]), rate_hz: 12.5, count: 600, seed: 3 };
     let running = tokio::spawn(arrivals.run(client.clone()));
     eventually("it is at risk", PATIENCE, async || client.session("a").await.slo_at_risk.then_some(())).await;
     let at = client.session("a").await;
-    // The doubled time began with the 151st; the drift is noticed within some dozens, and looked at within a second.
-    assert!((151..=151 + 200).contains(&at.succeeded), "noticed after {} requests", at.succeeded);
+    // The doubled time began with the 61st; the drift is noticed within some dozens, and looked at within a second.
+    assert!((61..=61 + 200).contains(&at.succeeded), "noticed after {} requests", at.succeeded);
     assert!(at.at_risk_reason.contains("a/1"), "{}", at.at_risk_reason);
     let learned = client.calibration("a").await;
     assert!(learned.drift_events >= 1 && learned.last_drift_factor > 1.5, "{learned:?}");
-    // 25/s of 20 ms: half of the time, p99 by the formula of a constant service time.
-    let truth = 20.0 * 4.16;
+    // 12.5/s of 40 ms: half of the time, p99 by the formula of a constant service time. What a busy machine adds to each
+    // run is truly part of it, and this truth knows nothing of it.
+    let truth = 40.0 * 4.16;
+    let near_enough = if is_quiet() { 0.2 } else { 0.5 };
     let near = async || {
         let session = client.session("a").await;
         let p99 = session.predicted?.p99_ms;
-        ((p99 / truth - 1.0).abs() < 0.2).then_some(session.succeeded)
+        ((p99 / truth - 1.0).abs() < near_enough).then_some(session.succeeded)
     };
-    let after = eventually("p99 is predicted within 20 %", PATIENCE, near).await;
-    println!("at risk after {} samples, p99 predicted within 20 % after {}", at.succeeded - 150, after - 150);
-    assert!(after <= 151 + 200, "after {after} requests");
+    let after = eventually("p99 is predicted", PATIENCE, near).await;
+    println!("at risk after {} samples, p99 predicted after {}", at.succeeded - 60, after - 60);
+    assert!(after <= 61 + 200, "after {after} requests");
     let back = async || (!client.session("a").await.slo_at_risk).then_some(());
     eventually("it is no longer at risk", PATIENCE, back).await;
-    assert!(client.session("a").await.succeeded > 550);
+    assert!(client.session("a").await.succeeded > 310);
     assert!(client.calibration("a").await.drift_events >= 2);
     running.abort();
 }
@@ -123,7 +126,7 @@ async fn whoever_no_longer_fits_and_is_served_last_runs_as_best_effort_if_the_op
         .start()
         .await;
     let client = daemon.client().await;
-    client.admit(&Terms { priority: 1, ..terms("a", 20.0, 0.99, 70.0) }).await;
+    client.admit(&Terms { priority: 1, ..terms("a", 20.0, 0.99, 140.0) }).await;
     client.admit(&terms("b", 15.0, 0.99, 70.0)).await;
     let arrivals = Poisson { request: echo("b", [1.0; 4]), rate_hz: 15.0, count: 1500, seed: 3 };
     let running = tokio::spawn(arrivals.run(client.clone()));

@@ -54,6 +54,8 @@ pub(super) async fn two_sessions_take_turns(subject: &Subject) -> CaseResult {
 }
 
 pub(super) async fn many_requests_reuse_their_buffers(subject: &Subject) -> CaseResult {
+    /// This process may run other tests beside this one, which map a few; one left by each request would be 250.
+    const OTHERS: usize = 25;
     let (mut bench, session) = Bench::with_echo(subject).await?;
     let (mut ours, mut theirs) = (None, None);
     for round in 0..300 {
@@ -75,7 +77,7 @@ pub(super) async fn many_requests_reuse_their_buffers(subject: &Subject) -> Case
         "the worker's mappings: {theirs:?}, {theirs_now:?}"
     );
     ensure!(
-        ours_now.mappings_shared <= ours.mappings_shared,
+        ours_now.mappings_shared <= ours.mappings_shared + OTHERS,
         "the daemon's mappings: {ours:?}, {ours_now:?}"
     );
     Ok(())
