@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-runtime-api",
             "edgemux-runtime-emulator",
             "edgemux-runtime-onnx",
+            "edgemux-tflite-common",
         ],
     ),
     ("edgemux", &["edgemux-calibration", "edgemux-proto"]),

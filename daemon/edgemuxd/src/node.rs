@@ -251,9 +251,8 @@ impl Node {
         let digest = self.digest(file).await?;
         let known = self.desk.profiles.get(&digest, &device.name, &device.power_mode());
         let prior = known.or_else(|| held.profile.clone().map(|profile| (profile, PRIOR_SAMPLES)));
-        let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
         let (id, terms) = (self.next_id(), held.terms.clone());
-        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), runtime, prior));
+        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), prior));
         self.forward_changes(&session);
 
         let replaced = self.write().get(model).and_then(|versions| versions.get(&file.version)).cloned();

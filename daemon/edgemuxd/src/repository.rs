@@ -1,8 +1,13 @@
 //! The model repository: `NAME/VERSION/model.FORMAT`, and `NAME/model.toml` with the terms that load it at start.
+//!
+//! A version may be there in several formats, for devices of several kinds: `model_edgetpu.tflite` as the edgeTPU's compiler
+//! made it, and beside it `model.tflite`, which the processor can run.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use edgemux_tflite_common::file::{EDGETPU_OPERATOR, File};
 
 use crate::runtimes::Format;
 use crate::terms::{Terms, TermsError};
@@ -76,6 +81,17 @@ pub enum RepositoryError {
     },
 }
 
+/// A version of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelVersion {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: u64,
+    /// Its files, at least one, each in another format.
+    pub files: Vec<ModelFile>,
+}
+
 /// A model file that can be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFile {
@@ -87,6 +103,36 @@ pub struct ModelFile {
     pub path: PathBuf,
     /// What it holds.
     pub format: Format,
+}
+
+impl ModelVersion {
+    /// `MODEL/VERSION`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.model, self.version)
+    }
+
+    /// Looks into those files of which the name does not tell enough. Reads them.
+    pub fn look_inside(&mut self) {
+        for file in self.files.iter_mut().filter(|file| file.format == Format::Tflite) {
+            if is_compiled(&file.path) {
+                file.format = Format::EdgetpuTflite;
+            }
+        }
+    }
+}
+
+impl ModelFile {
+    /// The file's own name.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Is a part of this `.tflite` for an edgeTPU? Of what cannot be read or is none, its runtime will say so.
+fn is_compiled(path: &Path) -> bool {
+    let Ok(bytes) = std::fs::read(path) else { return false };
+    let operators = File::parse(&bytes).map(|file| file.custom_operators);
+    operators.is_ok_and(|operators| operators.iter().any(|custom| custom.name == EDGETPU_OPERATOR))
 }
 
 /// A folder of models.
@@ -121,8 +167,8 @@ impl Repository {
         Ok(models)
     }
 
-    /// The file of a model; an empty `version` asks for the newest.
-    pub fn find(&self, model: &str, version: &str) -> Result<ModelFile, RepositoryError> {
+    /// A version of a model; an empty `version` asks for the newest.
+    pub fn find(&self, model: &str, version: &str) -> Result<ModelVersion, RepositoryError> {
         if !is_name(model) {
             return Err(RepositoryError::Name(model.to_owned()));
         }
@@ -139,7 +185,7 @@ impl Repository {
             version: version.to_owned(),
             repository: self.root.clone(),
         })?;
-        self.file(model, found)
+        self.files(model, found)
     }
 
     /// The terms in `NAME/model.toml`; `None` where there is no such file.
@@ -162,18 +208,22 @@ impl Repository {
         Ok(versions)
     }
 
-    fn file(&self, model: &str, version: u64) -> Result<ModelFile, RepositoryError> {
+    fn files(&self, model: &str, version: u64) -> Result<ModelVersion, RepositoryError> {
         let folder = self.root.join(model).join(version.to_string());
+        let mut files = Vec::new();
         for format in Format::ALL {
-            let path = folder.join(format!("model.{}", format.ending()));
+            let path = folder.join(format.file_name());
             match path.try_exists() {
-                Ok(true) => return Ok(ModelFile { model: model.to_owned(), version, path, format }),
+                Ok(true) => files.push(ModelFile { model: model.to_owned(), version, path, format }),
                 Ok(false) => {}
                 Err(error) => return Err(RepositoryError::Read { path, error }),
             }
         }
-        let known: Vec<_> = Format::ALL.map(|format| format!("model.{}", format.ending())).into();
-        Err(RepositoryError::NoFile { folder, known: known.join(", ") })
+        if files.is_empty() {
+            let known = Format::ALL.map(Format::file_name).join(", ");
+            return Err(RepositoryError::NoFile { folder, known });
+        }
+        Ok(ModelVersion { model: model.to_owned(), version, files })
     }
 }
 
@@ -247,6 +297,30 @@ mod tests {
         assert!(matches!(repository.find("a", "3"), Err(RepositoryError::NoVersion { .. })));
         let error = repository.find("a", "1").unwrap_err().to_string();
         assert!(error.contains("model.onnx") && error.contains("model.emu.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_version_in_several_formats_has_a_file_of_each_and_a_compiled_one_is_known_from_inside() {
+        let (folder, repository) =
+            repository(&["a/1/model.onnx", "a/1/model_edgetpu.tflite", "a/1/model.tflite"]);
+        let formats = |found: &ModelVersion| found.files.iter().map(|file| file.format).collect::<Vec<_>>();
+        let mut found = repository.find("a", "").unwrap();
+        let by_name = [Format::Onnx, Format::Tflite, Format::EdgetpuTflite];
+        assert_eq!(formats(&found), by_name);
+        // What is no model at all is left to its runtime to refuse.
+        found.look_inside();
+        assert_eq!(formats(&found), by_name);
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/edgetpu/tests/models");
+        for (model, format) in [("echo", Format::EdgetpuTflite), ("processor_only", Format::Tflite)] {
+            std::fs::copy(
+                models.join(model).with_extension("tflite"),
+                folder.path().join("a/1/model.tflite"),
+            )
+            .unwrap();
+            let mut found = repository.find("a", "").unwrap();
+            found.look_inside();
+            assert_eq!(found.files[1].format, format, "{model}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum RuntimeKind {
     Edgetpu,
 }
 
-/// What a model file holds, by its name: `model.` and [`Format::ending`].
+/// What a model file holds. Its name tells; that a `.tflite` is compiled for an edgeTPU can also be seen only inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// ONNX.
@@ -41,28 +41,47 @@ pub enum Format {
     Emulated,
     /// TorchScript.
     TorchScript,
-    /// TensorFlow Lite, compiled for an edgeTPU or not.
+    /// TensorFlow Lite.
     Tflite,
+    /// TensorFlow Lite, compiled for an edgeTPU.
+    EdgetpuTflite,
 }
 
 impl Format {
     /// Every format, in the order in which files are looked for.
-    pub const ALL: [Self; 4] = [Self::Onnx, Self::Emulated, Self::TorchScript, Self::Tflite];
+    pub const ALL: [Self; 5] =
+        [Self::Onnx, Self::Emulated, Self::TorchScript, Self::Tflite, Self::EdgetpuTflite];
 
-    /// What a file's name ends with.
-    pub const fn ending(self) -> &'static str {
+    /// What the file is called; an edgeTPU's as its compiler calls what it makes of `model.tflite`.
+    pub const fn file_name(self) -> &'static str {
         match self {
-            Self::Onnx => "onnx",
-            Self::Emulated => "emu.toml",
-            Self::TorchScript => "pt",
-            Self::Tflite => "tflite",
+            Self::Onnx => "model.onnx",
+            Self::Emulated => "model.emu.toml",
+            Self::TorchScript => "model.pt",
+            Self::Tflite => "model.tflite",
+            Self::EdgetpuTflite => "model_edgetpu.tflite",
         }
     }
 
-    /// The names of the runtimes that run it.
-    pub fn runtimes(self) -> String {
-        let names = RuntimeKind::ALL.into_iter().filter(|runtime| runtime.format() == self);
-        names.map(RuntimeKind::name).collect::<Vec<_>>().join(" or ")
+    /// The name of the format, without what it runs on.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Emulated => "emu_toml",
+            Self::TorchScript => "pt",
+            Self::Tflite | Self::EdgetpuTflite => "tflite",
+        }
+    }
+
+    /// The runtime that runs it.
+    pub const fn runtime(self) -> RuntimeKind {
+        match self {
+            Self::Onnx => RuntimeKind::Onnx,
+            Self::Emulated => RuntimeKind::Emulator,
+            Self::TorchScript => RuntimeKind::Torch,
+            Self::Tflite => RuntimeKind::Tflite,
+            Self::EdgetpuTflite => RuntimeKind::Edgetpu,
+        }
     }
 }
 
@@ -87,7 +106,8 @@ impl RuntimeKind {
             Self::Onnx => Format::Onnx,
             Self::Emulator => Format::Emulated,
             Self::Torch => Format::TorchScript,
-            Self::Tflite | Self::Edgetpu => Format::Tflite,
+            Self::Tflite => Format::Tflite,
+            Self::Edgetpu => Format::EdgetpuTflite,
         }
     }
 
@@ -163,8 +183,7 @@ mod tests {
             assert_eq!(RuntimeKind::from_name(runtime.name()), Some(runtime));
         }
         assert_eq!(RuntimeKind::from_name("cuda"), None);
-        assert_eq!(Format::Tflite.runtimes(), "tflite or edgetpu");
-        assert!(Format::ALL.into_iter().all(|format| !format.runtimes().is_empty()));
+        assert!(Format::ALL.into_iter().all(|format| format.runtime().format() == format));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use edgemux_calibration::profile::Profile;
+use edgemux_calibration::profile::{Group, Profile};
 use edgemux_multiplexer::SessionId;
 use edgemux_runtime_api::runtime::{Details, Memory};
 use edgemux_runtime_api::tensor::Signature;
@@ -151,22 +151,29 @@ impl Session {
         file: ModelFile,
         terms: Terms,
         device: String,
-        runtime: RuntimeKind,
         prior: Option<(Profile, u64)>,
     ) -> Self {
         Self {
             live: Mutex::new(Live::new(prior, &terms)),
+            runtime: file.format.runtime(),
             id,
             file,
             terms,
             device,
-            runtime,
             state: watch::Sender::new(State::Loading),
             known: Mutex::default(),
             statistics: Mutex::default(),
             output_bytes: AtomicUsize::new(0),
             crashes: AtomicU32::new(0),
         }
+    }
+
+    /// Models of the same group keep one another's weights on the chip; none: a group of its own.
+    pub fn group(&self) -> Option<u32> {
+        let group = |loaded: &Arc<Loaded>| loaded.details.on_chip.and_then(|on_chip| on_chip.group);
+        let loaded = self.state().loaded().cloned().or_else(|| locked(&self.known).clone());
+        // The compiler draws 64 random bits; half of them tell groups apart as well.
+        loaded.as_ref().and_then(group).map(|group| (group ^ group >> 32) as u32)
     }
 
     /// `MODEL/VERSION`.
@@ -237,7 +244,11 @@ impl Session {
     pub fn profile(&self) -> Option<Profile> {
         let memory = self.state().loaded().map(|loaded| loaded.memory);
         let memory = memory.or_else(|| locked(&self.known).as_ref().map(|loaded| loaded.memory));
-        self.live().profile(memory.unwrap_or_default())
+        let mut profile = self.live().profile(memory.unwrap_or_default())?;
+        if let (Some(reload), Some(group)) = (&mut profile.reload, self.group()) {
+            reload.group = Some(Group(group));
+        }
+        Some(profile)
     }
 
     /// Its worker crashed, and it is to blame.
@@ -282,7 +293,7 @@ pub fn test_session(id: SessionId) -> Session {
         path: "m/1/model.onnx".into(),
         format: crate::runtimes::Format::Onnx,
     };
-    Session::new(id, file, Terms::default(), "cpu0".into(), RuntimeKind::Onnx, None)
+    Session::new(id, file, Terms::default(), "cpu0".into(), None)
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use edgefirst_tflite::{Interpreter, Library, Model as Graph};
 use edgemux_runtime_api::error::RunError;
 use edgemux_runtime_api::runtime::{Cancel, Details, Instance, Memory, Model, OnChip, Outputs, Timing};
 use edgemux_runtime_api::tensor::{Signature, TensorView};
-use edgemux_tflite_common::file::File;
+use edgemux_tflite_common::file::{EDGETPU_OPERATOR, File};
 use edgemux_tflite_common::instance::{self, Called, Shaped, Take};
 use edgemux_tflite_common::signature::{quantization, signature};
 
 use crate::chip::Chip;
 use crate::library::{delegate, tensorflow_lite};
 use crate::options::Options;
-use crate::package::{OPERATOR, Weights, on_chip, weights};
+use crate::package::{Weights, on_chip, weights};
 use crate::reload::{Cost, reload_ns};
 
 /// An edgeTPU.
@@ -122,7 +122,7 @@ impl EdgetpuModel {
 
 fn refused(said: &str) -> String {
     format!(
-        "TensorFlow Lite with the edgeTPU's delegate refuses it: {said}. If the delegate took none of its {OPERATOR}, it was \
+        "TensorFlow Lite with the edgeTPU's delegate refuses it: {said}. If the delegate took none of its {EDGETPU_OPERATOR}, it was \
          compiled for a newer runtime; what the libraries said is in the worker's log"
     )
 }

@@ -5,11 +5,8 @@
 //! ones that only load weights, and ones that run with weights loaded before.
 
 use edgemux_runtime_api::runtime::OnChip;
-use edgemux_tflite_common::file::{Custom, File};
+use edgemux_tflite_common::file::{Custom, EDGETPU_OPERATOR, File};
 use edgemux_tflite_common::flatbuffer::{Malformed, bare_root, root};
-
-/// What the compiler calls the operator that stands for all that runs on the edgeTPU.
-pub(crate) const OPERATOR: &str = "edgetpu-custom-op";
 
 const IDENTIFIER: &[u8; 4] = b"DWN1";
 
@@ -40,7 +37,7 @@ pub(crate) struct Weights {
 
 /// The weights of every operator of the model that runs on the edgeTPU; `None` for one that cannot be read.
 pub(crate) fn weights(file: &File<'_>) -> Vec<Option<Weights>> {
-    file.custom_operators.iter().filter(|custom| custom.name == OPERATOR).map(of_operator).collect()
+    file.custom_operators.iter().filter(|custom| custom.name == EDGETPU_OPERATOR).map(of_operator).collect()
 }
 
 fn of_operator(custom: &Custom<'_>) -> Option<Weights> {
@@ -115,7 +112,7 @@ mod tests {
         let options = file.custom_operators[0].options;
         let whole = of_operator(&file.custom_operators[0]).unwrap();
         for len in 0..options.len() {
-            let cut = Custom { name: OPERATOR.into(), options: &options[..len] };
+            let cut = Custom { name: EDGETPU_OPERATOR.into(), options: &options[..len] };
             let read = of_operator(&cut);
             assert!(read.is_none_or(|read| read == whole), "{len} bytes: {read:?}");
         }

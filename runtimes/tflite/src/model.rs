@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use edgemux_runtime_api::error::RunError;
 use edgemux_runtime_api::runtime::{Cancel, Details, Instance, Memory, Model, Outputs, Timing};
 use edgemux_runtime_api::tensor::{Signature, TensorView};
-use edgemux_tflite_common::file::File;
+use edgemux_tflite_common::file::{EDGETPU_OPERATOR, File};
 use edgemux_tflite_common::instance::Shaped;
 use edgemux_tflite_common::signature::{quantization, signature};
 
@@ -27,7 +27,7 @@ pub(crate) struct TfliteModel {
 impl TfliteModel {
     pub(crate) fn load(bytes: Vec<u8>, threads: Threads) -> Result<Self, String> {
         let file = File::parse(&bytes).map_err(|error| error.to_string())?;
-        if file.custom_operators.iter().any(|custom| custom.name == "edgetpu-custom-op") {
+        if file.custom_operators.iter().any(|custom| custom.name == EDGETPU_OPERATOR) {
             return Err("it is compiled for an edgeTPU: runtime edgetpu runs it".into());
         }
         // The library brings a few custom operators; of one that it has not, its own word would be a number.

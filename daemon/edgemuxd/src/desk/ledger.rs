@@ -10,7 +10,7 @@ use edgemux_calibration::profile::Profile;
 use edgemux_multiplexer::SessionId;
 
 use super::Verdict;
-use crate::repository::ModelFile;
+use crate::repository::{ModelFile, ModelVersion};
 use crate::terms::Terms;
 
 /// Most places held at once: a caller that reserves without end is refused, not remembered.
@@ -128,6 +128,11 @@ impl Held {
         Self { state: State::Reserved { until }, caller: Some(caller), ..self }
     }
 
+    /// Is it a place for this version of this model?
+    pub(crate) fn is_of(&self, asked: &ModelVersion) -> bool {
+        (&self.file.model, self.file.version) == (&asked.model, asked.version)
+    }
+
     /// The session that stands for this place, once there is one.
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.state {
@@ -156,7 +161,7 @@ impl Ledger {
         &self,
         uid: &str,
         generation: u64,
-        file: &ModelFile,
+        asked: &ModelVersion,
         terms: &Terms,
     ) -> Result<Known, ReservationError> {
         if !(1..=UID_BYTES_MAX).contains(&uid.len()) {
@@ -170,7 +175,7 @@ impl Ledger {
             std::cmp::Ordering::Less => {
                 Err(ReservationError::OutOfDate { uid, present: there, asked: generation })
             }
-            std::cmp::Ordering::Equal if held.file == *file && held.terms == *terms => Ok(Known::Same(id)),
+            std::cmp::Ordering::Equal if held.is_of(asked) && held.terms == *terms => Ok(Known::Same(id)),
             std::cmp::Ordering::Equal => Err(ReservationError::OtherTerms { uid, generation }),
             std::cmp::Ordering::Greater if held.state == State::Loading => {
                 Err(ReservationError::Committing(name(id)))
@@ -274,6 +279,10 @@ mod tests {
         ModelFile { model: "m".into(), version, path, format: crate::runtimes::Format::Onnx }
     }
 
+    fn asked(version: u64) -> ModelVersion {
+        ModelVersion { model: "m".into(), version, files: vec![file(version)] }
+    }
+
     fn held(now: Instant, uid: &str, generation: u64) -> Held {
         Held::loading(file(1), Terms::default(), "d".into(), None, admitted()).reserved(
             uid,
@@ -286,7 +295,7 @@ mod tests {
     fn asking_again_finds_the_same_place_and_a_newer_generation_replaces_it() {
         let (now, mut ledger) = (Instant::now(), Ledger::default());
         let ask = |ledger: &Ledger, generation, version| {
-            ledger.known("u", generation, &file(version), &Terms::default())
+            ledger.known("u", generation, &asked(version), &Terms::default())
         };
         assert!(matches!(ask(&ledger, 2, 1), Ok(Known::New { replaces: None })));
         let id = ledger.hold(held(now, "u", 2)).unwrap();
@@ -294,10 +303,10 @@ mod tests {
         assert!(matches!(ask(&ledger, 2, 7), Err(ReservationError::OtherTerms { .. })));
         assert!(matches!(ask(&ledger, 1, 1), Err(ReservationError::OutOfDate { present: 2, .. })));
         assert!(matches!(ask(&ledger, 3, 1), Ok(Known::New { replaces: Some(old) }) if old == id));
-        let other = ledger.known("v", 1, &file(1), &Terms::default());
+        let other = ledger.known("v", 1, &asked(1), &Terms::default());
         assert!(matches!(other, Ok(Known::New { replaces: None })));
         for uid in [String::new(), "x".repeat(257)] {
-            let known = ledger.known(&uid, 1, &file(1), &Terms::default());
+            let known = ledger.known(&uid, 1, &asked(1), &Terms::default());
             assert!(matches!(known, Err(ReservationError::Uid(_))));
         }
     }

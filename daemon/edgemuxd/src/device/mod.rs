@@ -36,7 +36,8 @@ pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
 use crate::config::{self, Multiplexing, Sharing};
 use crate::discovery::Watched;
-use crate::runtimes::{Format, RuntimeKind};
+use crate::repository::ModelFile;
+use crate::runtimes::RuntimeKind;
 use crate::session::Session;
 use crate::terms::Excess;
 
@@ -178,9 +179,9 @@ impl Device {
         device
     }
 
-    /// Which of its runtimes runs such a file, if one does.
-    pub fn runtime_for(&self, format: Format) -> Option<RuntimeKind> {
-        self.runtimes.iter().copied().find(|runtime| runtime.format() == format)
+    /// Which of the files it runs, if any: that of the first of its runtimes that has one.
+    pub fn file_for<'a>(&self, files: &'a [ModelFile]) -> Option<&'a ModelFile> {
+        self.runtimes.iter().find_map(|runtime| files.iter().find(|file| file.format == runtime.format()))
     }
 
     /// Loads and warms `session`; returns when it is ready.
@@ -352,7 +353,7 @@ impl Device {
                     Excess::BestEffort => edgemux_multiplexer::Excess::BestEffort,
                 },
             }),
-            group: None,
+            group: session.group(),
             batching: terms.batching.filter(|_| session.is_batchable()).map(|batching| {
                 edgemux_multiplexer::Batching {
                     size_max: NonZeroU32::new(batching.size_max).unwrap_or(NonZeroU32::MIN),

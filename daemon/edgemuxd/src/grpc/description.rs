@@ -64,7 +64,7 @@ pub(super) fn config(session: &Session, loaded: &Loaded, kind: DeviceKind) -> Mo
             gpus: Vec::new(),
             kind: kind.into(),
         }],
-        default_model_filename: format!("model.{}", session.file.format.ending()),
+        default_model_filename: session.file.name(),
         parameters: loaded.details.parameters.iter().map(parameter).collect(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: loaded.signature.decoupled }),
         ..Default::default()
@@ -108,7 +108,7 @@ pub(super) fn statistics(session: &Session) -> ModelStatistics {
 }
 
 fn platform(session: &Session) -> String {
-    format!("{}_{}", session.file.format.ending().replace('.', "_"), session.runtime.name())
+    format!("{}_{}", session.file.format.name(), session.runtime.name())
 }
 
 fn wire(datatype: DataType) -> WireDataType {

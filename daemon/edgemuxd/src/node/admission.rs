@@ -13,7 +13,7 @@ use crate::desk::{
     Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Weighed, Why,
 };
 use crate::device::Device;
-use crate::repository::{ModelFile, RepositoryError};
+use crate::repository::{ModelFile, ModelVersion, RepositoryError};
 use crate::session::Session;
 use crate::terms::Terms;
 
@@ -23,7 +23,7 @@ const TTL_S_MAX: f64 = 86_400.0;
 /// A model and the terms under which it is to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    pub(crate) file: ModelFile,
+    pub(crate) model: ModelVersion,
     pub(crate) terms: Terms,
 }
 
@@ -64,8 +64,8 @@ impl Node {
         };
         terms.check()?;
         let declared = terms.version.map(|version| version.to_string());
-        let file = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
-        Ok(Ask { file, terms })
+        let model = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
+        Ok(Ask { model, terms })
     }
 
     /// The verdict that a reservation would get; nothing is held.
@@ -142,12 +142,13 @@ impl Node {
     }
 
     async fn weigh(&self, ask: &Ask, hold: Hold<'_>) -> Result<(Weighed, Option<PlaceId>), LoadError> {
-        let devices = self.capable(ask)?;
+        let files = looked_inside(ask.model.clone()).await.files;
+        let devices = self.capable(ask, &files)?;
         let mut known = Vec::with_capacity(devices.len());
-        for device in devices {
+        for (device, file) in devices {
             // Nothing can be measured on one that is fenced.
-            let profile = if device.is_fenced() { None } else { self.cost(ask, device).await? };
-            known.push((device, profile));
+            let profile = if device.is_fenced() { None } else { self.cost(ask, file, device).await? };
+            known.push((device, file, profile));
         }
         let _turn = self.desk.turn.lock().await;
         let replaces = match self.asked_before(ask, hold)? {
@@ -158,13 +159,13 @@ impl Node {
             Known::New { replaces } => replaces,
         };
         let replaced = replaces.and_then(|old| self.desk.ledger().get(old).cloned());
-        let own = [Some(name(&ask.file)), replaced.as_ref().map(|old| name(&old.file))];
+        let own = [Some(ask.model.name()), replaced.as_ref().map(|old| name(&old.file))];
         let except: Vec<_> = own.iter().flatten().map(String::as_str).collect();
         let mut candidates = Vec::with_capacity(known.len());
         let mut fenced = Vec::new();
-        for (device, profile) in &known {
+        for (device, _, profile) in &known {
             let (terms, profile) = (ask.terms.clone(), profile.clone());
-            let newcomer = Tenant { name: name(&ask.file), terms, profile, demoted: false };
+            let newcomer = Tenant { name: ask.model.name(), terms, profile, demoted: false };
             match device.snapshot().fenced {
                 Some(reason) => {
                     let message = format!("it is fenced: {reason}");
@@ -178,11 +179,11 @@ impl Node {
         }
         let weighed = self.desk.weigh(candidates, fenced).await;
         let verdict = &weighed.verdict;
-        let chosen = known.into_iter().find(|(device, _)| verdict.admitted && device.name == verdict.device);
-        let (Some((device, profile)), false) = (chosen, matches!(hold, Hold::Nothing)) else {
+        let chosen = known.into_iter().find(|(device, ..)| verdict.admitted && device.name == verdict.device);
+        let (Some((device, file, profile)), false) = (chosen, matches!(hold, Hold::Nothing)) else {
             return Ok((weighed, None));
         };
-        let (file, terms) = (ask.file.clone(), ask.terms.clone());
+        let (file, terms) = (file.clone(), ask.terms.clone());
         let held = Held::loading(file, terms, device.name.clone(), profile, verdict.clone());
         let held = match hold {
             Hold::Reservation { uid, generation, ttl } => {
@@ -194,7 +195,8 @@ impl Node {
         let old = replaces.and_then(|old| self.desk.ledger().remove(old)?.session());
         let old = self.sessions().into_iter().find(|session| Some(session.id) == old);
         // One of the same model and version is replaced when the new one is ready.
-        if let Some(old) = old.filter(|old| old.file != ask.file) {
+        let is_another = |old: &Arc<Session>| old.name() != ask.model.name();
+        if let Some(old) = old.filter(is_another) {
             self.unload_one(&old).await;
         }
         Ok((weighed, Some(place)))
@@ -205,7 +207,7 @@ impl Node {
         ledger.expire(Instant::now());
         match hold {
             Hold::Reservation { uid, generation, .. } => {
-                Ok(ledger.known(uid, generation, &ask.file, &ask.terms)?)
+                Ok(ledger.known(uid, generation, &ask.model, &ask.terms)?)
             }
             Hold::Nothing | Hold::Load => Ok(Known::New { replaces: None }),
         }
@@ -237,21 +239,26 @@ impl Node {
     }
 
     /// What the model costs on `device`: by what was learned here before, else by a trial. None where nobody has to know.
-    async fn cost(&self, ask: &Ask, device: &Arc<Device>) -> Result<Option<Profile>, LoadError> {
+    async fn cost(
+        &self,
+        ask: &Ask,
+        file: &ModelFile,
+        device: &Arc<Device>,
+    ) -> Result<Option<Profile>, LoadError> {
         let guaranteed = |tenant: &Tenant| tenant.is_guaranteed();
         let matters = ask.terms.guarantee().is_some() || self.tenants(device, &[]).iter().any(guaranteed);
         if !matters {
             return Ok(None);
         }
         if let Some(session) = self.sessions().iter().find(|session| {
-            session.file == ask.file && session.device == device.name && session.live().samples() > 0
+            session.file == *file && session.device == device.name && session.live().samples() > 0
         }) {
             return Ok(session.profile());
         }
-        let digest = self.digest(&ask.file).await?;
+        let digest = self.digest(file).await?;
         match self.desk.profiles.get(&digest, &device.name, &device.power_mode()) {
             Some((profile, _)) => Ok(Some(profile)),
-            None => self.try_out(&ask.file, device, &digest).await.map(Some),
+            None => self.try_out(file, device, &digest).await.map(Some),
         }
     }
 
@@ -264,22 +271,33 @@ impl Node {
         digest.map_err(|error| RepositoryError::Read { path: file.path.clone(), error }.into())
     }
 
-    /// The devices that the terms allow and whose runtimes can run the file.
-    fn capable(&self, ask: &Ask) -> Result<Vec<&Arc<Device>>, LoadError> {
+    /// The devices that the terms allow and whose runtimes can run one of the files, each with that file.
+    fn capable<'a>(
+        &'a self,
+        ask: &Ask,
+        files: &'a [ModelFile],
+    ) -> Result<Vec<(&'a Arc<Device>, &'a ModelFile)>, LoadError> {
         let kinds = &ask.terms.devices;
         let allowed = |kind: DeviceKind| kinds.is_empty() || kinds.contains(&kind);
         let found: Vec<_> = self
             .devices
             .iter()
-            .filter(|device| allowed(device.kind) && device.runtime_for(ask.file.format).is_some())
+            .filter(|device| allowed(device.kind))
+            .filter_map(|device| Some((device, device.file_for(files)?)))
             .collect();
         if !found.is_empty() {
             return Ok(found);
         }
         let join = |words: Vec<String>| words.join(", ");
         Err(LoadError::NoDevice {
-            model: ask.file.model.clone(),
-            runtime: ask.file.format.runtimes(),
+            model: ask.model.model.clone(),
+            runtime: files
+                .iter()
+                .map(|file| file.format.runtime().name())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join(" or "),
             kinds: match kinds.is_empty() {
                 true => "any".into(),
                 false => join(kinds.iter().map(ToString::to_string).collect()),
@@ -309,6 +327,16 @@ pub(super) fn place(device: &Device) -> Place {
         memory: device.memory_bytes(),
         speed_up: snapshot.speed_up,
     }
+}
+
+/// What its files hold is known, not only what they are called.
+async fn looked_inside(mut model: ModelVersion) -> ModelVersion {
+    let known = model.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        model.look_inside();
+        model
+    });
+    looked.await.unwrap_or(known)
 }
 
 fn name(file: &ModelFile) -> String {

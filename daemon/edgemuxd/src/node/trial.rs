@@ -33,9 +33,8 @@ impl Node {
             return Ok(profile);
         }
         tracing::info!(model = %file.model, version = file.version, device = %device.name, "trial");
-        let Some(runtime) = device.runtime_for(file.format) else { return Err(LoadError::NoPlace) };
         let (id, terms) = (self.next_id(), Terms::default());
-        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), runtime, None));
+        let session = Arc::new(Session::new(id, file.clone(), terms, device.name.clone(), None));
         device.measure(true);
         let measured = match device.load(&session).await {
             Ok(()) => {

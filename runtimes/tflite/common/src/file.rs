@@ -138,6 +138,9 @@ pub struct Quantization {
     pub axis: i32,
 }
 
+/// What the edgeTPU's compiler calls the operator that stands for all that runs there.
+pub const EDGETPU_OPERATOR: &str = "edgetpu-custom-op";
+
 /// An operator that TensorFlow Lite does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Custom<'a> {
