@@ -186,6 +186,17 @@ pub enum Multiplexing {
     Auto,
 }
 
+/// Who shares a worker process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// All sessions of a runtime on a device.
+    #[default]
+    Runtime,
+    /// Nobody: each session has a worker of its own, and on a GPU a context, between which the driver slices time.
+    Session,
+}
+
 /// One device.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -199,6 +210,9 @@ pub struct Device {
     pub source: Option<Source>,
     /// The runtimes that drive it, for example `["onnx"]`.
     pub runtimes: Vec<String>,
+    /// Whether sessions have workers, and so contexts on the device, of their own.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// Processor threads that one request may use; 0 leaves it to the runtime; at most 1024.
     #[serde(default)]
     pub threads: u32,
@@ -262,6 +276,7 @@ impl Default for Config {
                 kind: DeviceKind::Cpu,
                 source: None,
                 runtimes: vec!["onnx".into()],
+                isolation: Isolation::Runtime,
                 threads: 0,
                 multiplexing: None,
                 width: None,
@@ -513,6 +528,7 @@ impl Device {
             width: self.width.or(NonZeroU32::new(by_kind)).unwrap_or(NonZeroU32::MIN),
             quantum: Duration::from_secs_f64(self.quantum_ms.unwrap_or(10.0) / 1e3),
             run_max: self.run_max.unwrap_or(NonZeroU32::MIN),
+            driver_slices: self.isolation == Isolation::Session,
         }
     }
 
@@ -573,6 +589,9 @@ pub struct Sharing {
     pub quantum: Duration,
     /// Most requests of one reload group in a row.
     pub run_max: NonZeroU32,
+    /// Whether time slices are the driver's, between contexts that sessions have of their own: then requests of several are
+    /// with the device at once.
+    pub driver_slices: bool,
 }
 
 impl Sharing {
@@ -580,6 +599,7 @@ impl Sharing {
     pub fn mode(self, multiplexing: Multiplexing) -> Mode {
         match multiplexing {
             Multiplexing::Exclusive | Multiplexing::Auto => Mode::Exclusive { run_max: self.run_max },
+            Multiplexing::TimeSliced if self.driver_slices => Mode::Concurrent { width: self.width },
             Multiplexing::TimeSliced => Mode::TimeSliced { quantum: self.quantum },
             Multiplexing::Concurrent => Mode::Concurrent { width: self.width },
         }

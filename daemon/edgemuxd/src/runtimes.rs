@@ -18,7 +18,7 @@ pub const FOLDER: &str = "/usr/lib/edgemux";
 pub const FOLDER_VARIABLE: &str = "EDGEMUX_RUNTIME_DIR";
 
 /// A runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuntimeKind {
     /// ONNX models on the processor; part of this binary.
     Onnx,
@@ -131,13 +131,13 @@ impl RuntimeKind {
             let program = PathBuf::from("/proc/self/exe");
             let program = if program.exists() { program } else { std::env::current_exe()? };
             let arguments = vec![OsString::from("worker"), OsString::from(self.name())];
-            return Ok(WorkerCommand { program, arguments });
+            return Ok(WorkerCommand { arguments, ..WorkerCommand::new(program) });
         }
         let binary = format!("edgemux-runtime-{}", self.name());
         let found =
             folders().into_iter().map(|folder| folder.join(&binary)).find(|program| program.is_file());
         match found {
-            Some(program) => Ok(WorkerCommand { program, arguments: Vec::new() }),
+            Some(program) => Ok(WorkerCommand::new(program)),
             None => {
                 let folders: Vec<_> = folders().iter().map(|folder| folder.display().to_string()).collect();
                 Err(io::Error::new(

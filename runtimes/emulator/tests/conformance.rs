@@ -77,7 +77,7 @@ fn subject() -> Subject {
     Subject {
         runtime: "emulator",
         format: "emu.toml",
-        command: WorkerCommand { program, arguments: vec![] },
+        command: WorkerCommand::new(program),
         device: DeviceSpec {
             name: "gpu0".into(),
             kind: DeviceKind::Gpu,

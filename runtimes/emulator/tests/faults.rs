@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn worker() -> (Worker, LaneReader) {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_edgemux-runtime-emulator"));
-    let command = WorkerCommand { program, arguments: vec![] };
+    let command = WorkerCommand::new(program);
     let device =
         DeviceSpec { name: "gpu0".into(), kind: DeviceKind::Gpu, threads: 0, options: String::new() };
     let (worker, mut readers) = Worker::spawn(&command, &device, 1, PATIENCE).await.unwrap();

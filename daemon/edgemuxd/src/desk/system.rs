@@ -90,7 +90,9 @@ impl Place {
         if self.sharing.run_max > NonZeroU32::MIN {
             modes.push(Mode::Exclusive { run_max: self.sharing.run_max });
         }
-        modes.push(mode(self.sharing.mode(Multiplexing::TimeSliced)));
+        if !self.sharing.driver_slices {
+            modes.push(mode(self.sharing.mode(Multiplexing::TimeSliced)));
+        }
         if self.sharing.width > NonZeroU32::MIN && self.kind != runtime::DeviceKind::Edgetpu {
             modes.push(mode(self.sharing.mode(Multiplexing::Concurrent)));
         }

@@ -16,9 +16,9 @@ use edgemux_multiplexer::Event;
 use tokio::sync::watch;
 
 use super::Device;
-use super::inner::{Inner, worker_id};
+use super::inner::Inner;
+use super::workers::WorkerKey;
 use crate::discovery::{DEFAULT_POWER_MODE, Found, Gpu, Source, Watched};
-use crate::runtimes::RuntimeKind;
 
 #[derive(Debug)]
 pub(super) struct Hardware {
@@ -50,8 +50,8 @@ pub(super) struct Absence {
 /// It is there again, and its workers start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Returning {
-    /// Runtimes whose workers have neither started nor failed to.
-    pending: BTreeSet<&'static str>,
+    /// Workers that have neither started nor failed to.
+    pending: BTreeSet<WorkerKey>,
     /// Has any of them warmed up its sessions?
     any: bool,
 }
@@ -98,10 +98,10 @@ impl Device {
         self.hardware.known().shown.clone()
     }
 
-    /// Which of the node's NVIDIA GPUs it is, in the driver's order, if it is one that is there.
-    pub(super) fn gpu_index(&self) -> Option<u32> {
-        match self.hardware.known().shown.as_ref()?.index {
-            Some(Source::Nvidia(Gpu::Index(index))) => Some(index),
+    /// The UUID of its NVIDIA GPU, if it is one that is there.
+    pub(super) fn gpu_uuid(&self) -> Option<String> {
+        match &self.hardware.known().shown.as_ref()?.source {
+            Source::Nvidia(Gpu::Uuid(uuid)) => Some(uuid.clone()),
             _ => None,
         }
     }
@@ -150,10 +150,12 @@ impl Device {
     pub(crate) fn found_again(&self, as_it_was: bool) {
         tracing::warn!(device = %self.name, as_it_was, "its hardware is back");
         let mut inner = self.lock();
+        let keys: BTreeSet<_> = self.workers.keys().into_iter().collect();
         let reason = inner.absence.as_ref().map_or("", Absence::reason);
-        inner.absence = (!as_it_was).then(|| Absence {
+        // Without workers, as where each session has its own and there is none, there is nothing to wait for.
+        inner.absence = (!as_it_was && !keys.is_empty()).then(|| Absence {
             reason: format!("its hardware is back and its sessions are not warmed up yet; before: {reason}"),
-            returning: Some(Returning { pending: self.supervisors.keys().copied().collect(), any: false }),
+            returning: Some(Returning { pending: keys, any: false }),
         });
         self.enclose(inner);
         if !as_it_was {
@@ -164,9 +166,9 @@ impl Device {
 
     fn end_workers(&self) {
         self.hardware.plugging.fetch_add(1, Ordering::Relaxed);
-        for &runtime in &self.runtimes {
+        for key in self.workers.keys() {
             // Sessions that are suspended before anything else is decided get nothing to run.
-            self.handle(Event::WorkerDown(worker_id(runtime)));
+            self.handle(Event::WorkerDown(key.id()));
         }
         let workers: Vec<_> = self.lock().workers.values().cloned().collect();
         workers.iter().for_each(|worker| worker.kill());
@@ -198,23 +200,24 @@ impl Device {
         self.lock().absence.as_ref().is_some_and(Absence::is_returning)
     }
 
-    /// The sessions of this runtime are warmed up on hardware that is back.
-    pub(super) fn recovered(&self, runtime: RuntimeKind) {
-        self.settle(runtime, true);
+    /// The sessions of this worker are warmed up on hardware that is back.
+    pub(super) fn recovered(&self, key: WorkerKey) {
+        self.settle(key, true);
     }
 
-    /// This runtime has no worker: the others do not wait for it.
-    pub(super) fn not_recovered(&self, runtime: RuntimeKind) {
-        self.settle(runtime, false);
+    /// This worker does not start, or is over: the others do not wait for it.
+    pub(super) fn not_recovered(&self, key: WorkerKey) {
+        self.settle(key, false);
     }
 
-    fn settle(&self, runtime: RuntimeKind, recovered: bool) {
+    fn settle(&self, key: WorkerKey, recovered: bool) {
+        let alone = self.workers.keys().is_empty();
         let mut inner = self.lock();
         let Some(returning) = inner.absence.as_mut().and_then(|absence| absence.returning.as_mut()) else {
             return;
         };
-        returning.pending.remove(runtime.name());
-        returning.any |= recovered;
+        returning.pending.remove(&key);
+        returning.any |= recovered || alone;
         if returning.any && returning.pending.is_empty() {
             tracing::warn!(device = %self.name, "its sessions are warmed up: no longer fenced");
             inner.absence = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use edgemux_calibration::estimate::{Presence, SpeedUpEstimator, Stay};
-use edgemux_multiplexer::{Action, Multiplexer, Refusal, RequestId, SessionId, WorkerId};
+use edgemux_multiplexer::{Action, Multiplexer, Refusal, RequestId, SessionId};
 use edgemux_runtime_api::client::{Job, Worker};
 use tokio::sync::oneshot;
 
@@ -14,16 +14,18 @@ use super::hardware::Absence;
 use super::request::{Answer, Beside, Failure, Pending, Responder};
 use super::supervisor::WorkerStatus;
 use super::utilisation::Utilisation;
-use crate::config::{Multiplexing, Sharing};
-use crate::runtimes::RuntimeKind;
+use super::workers::WorkerKey;
+use crate::config::{Isolation, Multiplexing, Sharing};
+use crate::session::Session;
 
 #[derive(Debug)]
 pub(super) struct Inner {
+    pub(super) isolation: Isolation,
     pub(super) multiplexer: Multiplexer,
     pub(super) requests: HashMap<RequestId, Pending>,
     pub(super) last_request: RequestId,
-    pub(super) workers: HashMap<&'static str, Arc<Worker>>,
-    pub(super) status: BTreeMap<&'static str, WorkerStatus>,
+    pub(super) workers: HashMap<WorkerKey, Arc<Worker>>,
+    pub(super) status: BTreeMap<WorkerKey, WorkerStatus>,
     pub(super) drains: HashMap<SessionId, oneshot::Sender<()>>,
     pub(super) utilisation: Utilisation,
     /// Who was in service with how many, for how long.
@@ -50,16 +52,16 @@ pub(super) enum Effect {
     Drained(oneshot::Sender<()>),
 }
 
-/// A worker as the multiplexer knows it: a device has at most one per runtime.
-pub(super) fn worker_id(runtime: RuntimeKind) -> WorkerId {
-    runtime as WorkerId
-}
-
 impl Inner {
-    pub(super) fn with_worker(&self, runtime: RuntimeKind) -> impl Iterator<Item = (RequestId, &Pending)> {
+    /// The worker that runs `session`.
+    pub(super) fn key(&self, session: &Session) -> WorkerKey {
+        WorkerKey::of(session, self.isolation)
+    }
+
+    pub(super) fn with_worker(&self, key: WorkerKey) -> impl Iterator<Item = (RequestId, &Pending)> {
         self.requests
             .iter()
-            .filter(move |(_, pending)| pending.is_with_worker() && pending.session.runtime == runtime)
+            .filter(move |(_, pending)| pending.is_with_worker() && self.key(&pending.session) == key)
             .map(|(&request, pending)| (request, pending))
     }
 
@@ -109,7 +111,7 @@ impl Inner {
             pending.lane = lane;
             // Without a worker the session would be suspended: one that just died is about to be noticed, and its
             // death answers this request.
-            worker = self.workers.get(pending.session.runtime.name()).cloned();
+            worker = self.workers.get(&WorkerKey::of(&pending.session, self.isolation)).cloned();
             jobs.push(job);
         }
         self.batch = batch;

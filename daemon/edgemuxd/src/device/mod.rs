@@ -13,6 +13,7 @@ mod supervisor;
 mod timer;
 mod utilisation;
 mod warm_up;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -26,15 +27,16 @@ use edgemux_multiplexer::{Event, Mode, Multiplexer, Policing, Priority, RequestI
 use edgemux_runtime_api::client::{InputTensor, Job, LaneError, OutputTarget, Worker};
 use edgemux_runtime_api::error::RunError;
 use edgemux_runtime_api::runtime::DeviceKind;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 pub use self::batch::is_batchable;
-use self::inner::{Effect, Inner, worker_id};
+use self::inner::{Effect, Inner};
 pub use self::request::{Answer, Failure, Response, Ticket};
 use self::request::{Beside, Pending};
 pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
-use crate::config::{self, Multiplexing, Sharing};
+use self::workers::{WorkerKey, Workers};
+use crate::config::{self, Isolation, Multiplexing, Sharing};
 use crate::discovery::Watched;
 use crate::repository::ModelFile;
 use crate::runtimes::RuntimeKind;
@@ -62,7 +64,7 @@ pub struct Device {
     wake: watch::Sender<Option<Duration>>,
     /// In the operator's order.
     runtimes: Vec<RuntimeKind>,
-    supervisors: BTreeMap<&'static str, mpsc::Sender<supervisor::Command>>,
+    workers: Workers,
 }
 
 /// A request as it is handed in.
@@ -98,7 +100,7 @@ pub enum Purpose {
 /// What a device's state page shows.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Workers, by runtime.
+    /// Workers, by runtime and session.
     pub workers: Vec<WorkerStatus>,
     /// Requests that wait.
     pub queued: usize,
@@ -128,15 +130,8 @@ impl Device {
         watched: &Watched,
     ) -> Arc<Self> {
         let sharing = config.sharing();
-        let mut supervisors = BTreeMap::new();
-        let mut receivers = Vec::new();
         let runtimes: Vec<_> =
             config.runtimes.iter().filter_map(|name| RuntimeKind::from_name(name)).collect();
-        for &runtime in &runtimes {
-            let (sender, receiver) = mpsc::channel(supervisor::COMMANDS_WAITING_MAX);
-            supervisors.insert(runtime.name(), sender);
-            receivers.push((runtime, receiver));
-        }
         let origin = Instant::now();
         let device = Arc::new(Self {
             name: config.name.clone(),
@@ -149,6 +144,7 @@ impl Device {
             measuring: AtomicBool::new(false),
             wake: watch::Sender::new(None),
             inner: Mutex::new(Inner {
+                isolation: config.isolation,
                 multiplexer: Multiplexer::new(sharing.mode(config.multiplexing())),
                 absence: watched.absence().map(hardware::Absence::gone),
                 presence: Presence::default(),
@@ -167,10 +163,10 @@ impl Device {
                 batch: Vec::new(),
             }),
             runtimes,
-            supervisors,
+            workers: Workers::new(config, supervision),
         });
-        for (runtime, commands) in receivers {
-            supervisor::start(Arc::clone(&device), runtime, config, supervision, commands);
+        if config.isolation == Isolation::Runtime {
+            device.runtimes.iter().for_each(|&runtime| device.start_shared(runtime));
         }
         if watched.absence().is_some() {
             device.handle(Event::Fenced(true));
@@ -185,8 +181,8 @@ impl Device {
     }
 
     /// Loads and warms `session`; returns when it is ready.
-    pub async fn load(&self, session: &Arc<Session>) -> Result<(), LoadProblem> {
-        let supervisor = self.supervisors.get(session.runtime.name()).ok_or(LoadProblem::Stopping)?;
+    pub async fn load(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), LoadProblem> {
+        let supervisor = self.supervisor_for(session)?;
         self.add(session);
         let (done, loaded) = oneshot::channel();
         let command = supervisor::Command::Load { session: Arc::clone(session), done };
@@ -205,7 +201,8 @@ impl Device {
     /// Drops `session`, refusing what still waits; returns when its memory is free.
     pub async fn unload(&self, session: &Session) {
         self.remove(session.id);
-        let Some(supervisor) = self.supervisors.get(session.runtime.name()) else { return };
+        let key = WorkerKey::of(session, self.workers.isolation);
+        let Some(supervisor) = self.workers.supervisor(key) else { return };
         let (done, unloaded) = oneshot::channel();
         let command = supervisor::Command::Unload { session: session.id, done };
         if supervisor.send(command).await.is_ok() {
@@ -256,12 +253,13 @@ impl Device {
     /// Nobody waits for this request any more.
     fn cancel(&self, request: RequestId) {
         let mut inner = self.lock();
+        let isolation = self.workers.isolation;
         let Some(pending) = inner.requests.get_mut(&request) else { return };
         if pending.is_with_worker() {
             // It keeps the device until the worker gives it up or is done with it.
             pending.responder = None;
-            let (runtime, lane) = (pending.session.runtime.name(), pending.lane);
-            if let Some(worker) = inner.workers.get(runtime).cloned() {
+            let (key, lane) = (WorkerKey::of(&pending.session, isolation), pending.lane);
+            if let Some(worker) = inner.workers.get(&key).cloned() {
                 drop(inner);
                 worker.cancel(lane, request);
             }
@@ -273,26 +271,33 @@ impl Device {
         self.decide(inner, Instant::now(), Event::Cancelled(request));
     }
 
-    /// Sets what runs the sessions of `runtime`: from now on they can be resumed.
-    fn worker_up(&self, runtime: RuntimeKind, worker: Arc<Worker>) {
-        self.lock().workers.insert(runtime.name(), worker);
+    /// Sets what runs the sessions of this worker: from now on they can be resumed.
+    fn worker_up(&self, key: WorkerKey, worker: Arc<Worker>) {
+        self.lock().workers.insert(key, worker);
+    }
+
+    /// A worker of one session is over, and not to come back.
+    fn worker_gone(&self, key: WorkerKey) {
+        self.workers.gone(key);
+        self.lock().status.remove(&key);
+        self.not_recovered(key);
     }
 
     /// `worker` is of no more use: nothing more is sent to it. One that was replaced already is nobody's concern.
-    fn worker_failed(&self, runtime: RuntimeKind, worker: &Arc<Worker>) {
+    fn worker_failed(&self, key: WorkerKey, worker: &Arc<Worker>) {
         let inner = self.lock();
-        if inner.workers.get(runtime.name()).is_some_and(|present| Arc::ptr_eq(present, worker)) {
-            self.decide(inner, Instant::now(), Event::WorkerDown(worker_id(runtime)));
+        if inner.workers.get(&key).is_some_and(|present| Arc::ptr_eq(present, worker)) {
+            self.decide(inner, Instant::now(), Event::WorkerDown(key.id()));
         }
     }
 
-    /// The worker of `runtime` is dead: the requests it had are answered, its sessions wait. Returns the session whose
-    /// request was on the device.
-    fn worker_down(&self, runtime: RuntimeKind, worker: &Arc<Worker>) -> Option<SessionId> {
-        self.worker_failed(runtime, worker);
-        self.lock().workers.remove(runtime.name());
+    /// The worker is dead: the requests it had are answered, its sessions wait. Returns the session whose request was on the
+    /// device.
+    fn worker_down(&self, key: WorkerKey, worker: &Arc<Worker>) -> Option<SessionId> {
+        self.worker_failed(key, worker);
+        self.lock().workers.remove(&key);
         let inner = self.lock();
-        let lost: Vec<_> = inner.with_worker(runtime).map(|(request, _)| request).collect();
+        let lost: Vec<_> = inner.with_worker(key).map(|(request, _)| request).collect();
         // Of several that ran together nobody knows which it was: the one that ran longest is blamed.
         let blamed = lost
             .iter()
@@ -307,11 +312,11 @@ impl Device {
         blamed
     }
 
-    /// Is a request of `runtime` in service for longer than it should be? Several at a time share the device's speed.
-    fn has_overdue(&self, runtime: RuntimeKind, limits: &config::Supervision) -> bool {
+    /// Is a request of this worker in service for longer than it should be? Several at a time share the device's speed.
+    fn has_overdue(&self, key: WorkerKey, limits: &config::Supervision) -> bool {
         let inner = self.lock();
         let together = inner.presence.in_service().max(1) as u32;
-        inner.with_worker(runtime).any(|(_, pending)| {
+        inner.with_worker(key).any(|(_, pending)| {
             let expected = || pending.session.live().expected().map(|alone| alone * together);
             pending.started.is_some_and(|started| {
                 let (taken, most) = (started.elapsed(), limits.hang_timeout());
@@ -328,7 +333,7 @@ impl Device {
 
     /// Makes a queue for `session`, suspended.
     fn add(&self, session: &Session) {
-        let worker = worker_id(session.runtime);
+        let worker = WorkerKey::of(session, self.workers.isolation).id();
         self.handle(Event::Added { session: session.id, worker, settings: self.settings(session) });
     }
 
@@ -369,6 +374,14 @@ impl Device {
         if self.lock().multiplexer.mode() != mode {
             tracing::info!(device = %self.name, ?mode, "multiplexing");
             self.handle(Event::ModeChanged(mode));
+        }
+    }
+
+    /// Requests that it runs together as it is shared now.
+    fn width(&self) -> u32 {
+        match self.lock().multiplexer.mode() {
+            Mode::Concurrent { width } => width.get(),
+            Mode::Exclusive { .. } | Mode::TimeSliced { .. } => 1,
         }
     }
 
@@ -442,8 +455,8 @@ impl Device {
         self.add(session);
     }
 
-    fn set_status(&self, status: WorkerStatus) {
-        self.lock().status.insert(status.runtime, status);
+    fn set_status(&self, key: WorkerKey, status: WorkerStatus) {
+        self.lock().status.insert(key, status);
     }
 
     fn tick(&self) {

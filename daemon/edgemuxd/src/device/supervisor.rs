@@ -1,8 +1,8 @@
-//! Keeps the worker of one (device, runtime) alive and its sessions loaded in it.
+//! Keeps one worker of a device alive and its sessions loaded in it.
 //!
 //! One task per worker owns the list of its sessions. Loads go one after the other. When the worker dies, a new one is
 //! started at once (then ever later, [`Backoff`]) and given the sessions again; a model that was running whenever its
-//! worker crashed is blamed, and quarantined at the limit ([`CrashLedger`]).
+//! worker crashed is blamed, and quarantined at the limit ([`CrashLedger`]). A worker that is one session's own ends with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::warm_up::warm_up;
+use super::workers::WorkerKey;
 use super::{Device, Failure, Purpose};
 use crate::config;
 use crate::runtimes::RuntimeKind;
@@ -66,6 +67,8 @@ pub enum LoadProblem {
 pub struct WorkerStatus {
     /// The runtime.
     pub runtime: &'static str,
+    /// The session it is for, where sessions are isolated.
+    pub session: Option<String>,
     /// The process, 0 while there is none.
     pub pid: u32,
     /// Starts after the first.
@@ -78,8 +81,10 @@ pub struct WorkerStatus {
 
 struct Supervisor {
     device: Arc<Device>,
-    runtime: RuntimeKind,
+    key: WorkerKey,
     spec: DeviceSpec,
+    /// Is it a worker on a GPU, and has the operator not said which it is to take?
+    sees_one_gpu: bool,
     limits: config::Supervision,
     commands: mpsc::Receiver<Command>,
     sessions: Vec<Supervised>,
@@ -87,6 +92,8 @@ struct Supervisor {
     loading: Option<SessionId>,
     starts: u32,
     origin: Instant,
+    /// Whoever unloaded the session whose own worker this was, and waits for its memory.
+    parting: Option<oneshot::Sender<()>>,
 }
 
 struct Supervised {
@@ -101,41 +108,54 @@ struct Supervised {
 /// Why a worker's time ended.
 enum End {
     Died,
-    /// Nobody can command any more: the daemon stops.
+    /// It is of no more use: the daemon stops, or the session whose own it was is no more.
     Stopped,
 }
 
 pub(super) fn start(
     device: Arc<Device>,
-    runtime: RuntimeKind,
+    key: WorkerKey,
     config: &config::Device,
     supervision: &config::Supervision,
     commands: mpsc::Receiver<Command>,
 ) {
-    let mut options = config.options(runtime).cloned();
-    if let (RuntimeKind::Torch, Some(index)) = (runtime, device.gpu_index()) {
-        // What the operator says of it counts for more.
-        options.get_or_insert_default().entry("index").or_insert(index.into());
-    }
-    let options = options.as_ref().map(serde_json::to_string);
-    let options = options.transpose().ok().flatten().unwrap_or_default();
+    let options = config.options(key.runtime);
+    let sees_one_gpu =
+        key.runtime == RuntimeKind::Torch && !options.is_some_and(|options| options.contains_key("index"));
+    let options = options.map(serde_json::to_string).transpose().ok().flatten().unwrap_or_default();
     let spec = DeviceSpec { name: config.name.clone(), kind: config.kind, threads: config.threads, options };
     let supervisor = Supervisor {
         device,
-        runtime,
+        key,
         spec,
+        sees_one_gpu,
         limits: supervision.clone(),
         commands,
         sessions: Vec::new(),
         loading: None,
         starts: 0,
         origin: Instant::now(),
+        parting: None,
     };
     tokio::spawn(supervisor.run());
 }
 
 impl Supervisor {
     async fn run(mut self) {
+        self.keep_alive().await;
+        if self.key.session.is_some() {
+            self.device.worker_gone(self.key);
+        }
+        if let Some(unloaded) = self.parting.take() {
+            let _ = unloaded.send(());
+        }
+    }
+
+    async fn keep_alive(&mut self) {
+        if self.key.session.is_some() {
+            let Some(Command::Load { session, done }) = self.commands.recv().await else { return };
+            self.add(session, done);
+        }
         let mut backoff = Backoff::new(BackoffPolicy::default());
         loop {
             if matches!(self.until_there().await, End::Stopped) {
@@ -156,10 +176,11 @@ impl Supervisor {
                     if matches!(end, End::Stopped) {
                         worker.stop();
                         worker.dead().await;
+                        self.device.worker_down(self.key, &worker);
                         return;
                     }
                     let death = worker.dead().await;
-                    let blamed = self.device.worker_down(self.runtime, &worker);
+                    let blamed = self.device.worker_down(self.key, &worker);
                     self.after_death(death, hung.load(Ordering::Relaxed), blamed);
                 }
                 Err(error) => self.after_failed_start(&error),
@@ -175,20 +196,24 @@ impl Supervisor {
 
     async fn spawn(&mut self) -> Result<(Worker, Vec<LaneReader>), SpawnError> {
         self.starts += 1;
-        let command = self.runtime.command()?;
+        let mut command = self.key.runtime.command()?;
+        if let Some(uuid) = self.device.gpu_uuid().filter(|_| self.sees_one_gpu) {
+            // CUDA counts GPUs in another order than the driver's own library: the worker is shown only this one.
+            command.environment.push(("CUDA_VISIBLE_DEVICES".into(), uuid.into()));
+        }
         Worker::spawn(&command, &self.spec, self.device.lanes, GREETING_PATIENCE).await
     }
 
     /// Starts the tasks that live as long as the worker does. The answer becomes true if it is killed for hanging.
     fn put_in_charge(&self, worker: &Arc<Worker>, readers: Vec<LaneReader>) -> Arc<AtomicBool> {
         let hung = Arc::new(AtomicBool::new(false));
-        self.device.worker_up(self.runtime, Arc::clone(worker));
+        self.device.worker_up(self.key, Arc::clone(worker));
         for reader in readers {
-            tokio::spawn(read_lane(Arc::clone(&self.device), self.runtime, Arc::clone(worker), reader));
+            tokio::spawn(read_lane(Arc::clone(&self.device), self.key, Arc::clone(worker), reader));
         }
         let watch = watch(
             Arc::clone(&self.device),
-            self.runtime,
+            self.key,
             Arc::clone(worker),
             self.limits.clone(),
             Arc::clone(&hung),
@@ -211,11 +236,14 @@ impl Supervisor {
             }
         }
         if returning {
-            self.device.recovered(self.runtime);
+            self.device.recovered(self.key);
             self.sessions.iter_mut().for_each(Supervised::ready);
         }
         self.sessions.retain(|supervised| !supervised.session.state().is_over());
         loop {
+            if self.is_over() {
+                return End::Stopped;
+            }
             tokio::select! {
                 biased;
                 _ = worker.dead() => return End::Died,
@@ -230,6 +258,10 @@ impl Supervisor {
                     }
                     Some(Command::Unload { session, done }) => {
                         let loaded = self.remove(session);
+                        if self.is_over() {
+                            self.parting = Some(done);
+                            return End::Stopped;
+                        }
                         if loaded && worker.unload(session).await.is_err() {
                             let _ = done.send(());
                             return End::Died;
@@ -246,6 +278,9 @@ impl Supervisor {
         let over = tokio::time::sleep(wait);
         tokio::pin!(over);
         loop {
+            if self.is_over() {
+                return End::Stopped;
+            }
             tokio::select! {
                 () = &mut over => return End::Died,
                 command = self.commands.recv() => match command {
@@ -269,6 +304,9 @@ impl Supervisor {
         self.report(0, "waits for its hardware".into(), String::new());
         self.refuse_waiting();
         loop {
+            if self.is_over() {
+                return End::Stopped;
+            }
             tokio::select! {
                 // The sender lives in the device.
                 _ = there.changed() => if *there.borrow_and_update() {
@@ -293,6 +331,11 @@ impl Supervisor {
     fn refuse_waiting(&mut self) {
         let reason = self.device.snapshot().fenced.unwrap_or_default();
         self.give_up_waiting(&format!("its device is fenced: {reason}"));
+    }
+
+    /// Has the session whose own worker this is come to its end?
+    fn is_over(&self) -> bool {
+        self.key.session.is_some() && self.sessions.is_empty()
     }
 
     fn give_up_waiting(&mut self, why: &str) {
@@ -374,7 +417,7 @@ impl Supervisor {
         let suspects = [on_device, self.loading.take()];
         let blame = (hung || !death.from_outside()) && !self.device.is_gone();
         tracing::warn!(
-            device = %self.device.name, runtime = self.runtime.name(), %death, hung,
+            device = %self.device.name, runtime = self.key.runtime.name(), %death, hung,
             ?suspects, "the worker is dead"
         );
         let state = if hung { "hung and killed".to_owned() } else { format!("died: {death}") };
@@ -403,20 +446,23 @@ impl Supervisor {
     }
 
     fn after_failed_start(&mut self, error: &SpawnError) {
-        tracing::error!(device = %self.device.name, runtime = self.runtime.name(), %error, "no worker");
+        tracing::error!(device = %self.device.name, runtime = self.key.runtime.name(), %error, "no worker");
         self.report(0, error.to_string(), String::new());
         self.give_up_waiting(&error.to_string());
-        self.device.not_recovered(self.runtime);
+        self.device.not_recovered(self.key);
     }
 
     fn report(&self, pid: u32, state: String, version: String) {
-        self.device.set_status(WorkerStatus {
-            runtime: self.runtime.name(),
+        let own = self.sessions.first().filter(|_| self.key.session.is_some());
+        let status = WorkerStatus {
+            runtime: self.key.runtime.name(),
+            session: own.map(|supervised| supervised.session.name()),
             pid,
             restarts: self.starts.saturating_sub(1),
             state,
             version,
-        });
+        };
+        self.device.set_status(self.key, status);
     }
 }
 
@@ -442,7 +488,7 @@ fn fail(device: &Device, supervised: &mut Supervised, problem: LoadProblem) {
 }
 
 /// Carries a lane's outcomes to the device until the worker is gone.
-async fn read_lane(device: Arc<Device>, runtime: RuntimeKind, worker: Arc<Worker>, mut reader: LaneReader) {
+async fn read_lane(device: Arc<Device>, key: WorkerKey, worker: Arc<Worker>, mut reader: LaneReader) {
     loop {
         match reader.next().await {
             Ok(LaneEvent::Response { request, outputs, last, timing }) => {
@@ -456,7 +502,7 @@ async fn read_lane(device: Arc<Device>, runtime: RuntimeKind, worker: Arc<Worker
                 let lost = matches!(error, RunError::DeviceLost(_));
                 if lost {
                     // Before the next request is chosen.
-                    device.worker_failed(runtime, &worker);
+                    device.worker_failed(key, &worker);
                 }
                 device.failed(request, Failure::Run(error));
                 if lost {
@@ -469,7 +515,7 @@ async fn read_lane(device: Arc<Device>, runtime: RuntimeKind, worker: Arc<Worker
                 if !matches!(error, LaneError::Gone) {
                     tracing::error!(device = %device.name, %error, "the worker is given up");
                 }
-                device.worker_failed(runtime, &worker);
+                device.worker_failed(key, &worker);
                 worker.kill();
                 return;
             }
@@ -480,7 +526,7 @@ async fn read_lane(device: Arc<Device>, runtime: RuntimeKind, worker: Arc<Worker
 /// Kills the worker when a request is on the device for too long or a ping stays unanswered.
 async fn watch(
     device: Arc<Device>,
-    runtime: RuntimeKind,
+    key: WorkerKey,
     worker: Arc<Worker>,
     limits: config::Supervision,
     hung: Arc<AtomicBool>,
@@ -497,11 +543,11 @@ async fn watch(
         }
         device.tick();
         tick += 1;
-        let overdue = device.has_overdue(runtime, &limits);
+        let overdue = device.has_overdue(key, &limits);
         let silent = tick.is_multiple_of(TICKS_PER_PING)
             && tokio::time::timeout(PING_PATIENCE, worker.ping(tick)).await.is_err();
         if overdue || silent {
-            tracing::error!(device = %device.name, runtime = runtime.name(), overdue, silent, "hung; it is killed");
+            tracing::error!(device = %device.name, runtime = key.runtime.name(), overdue, silent, "hung; it is killed");
             hung.store(true, Ordering::Relaxed);
             worker.kill();
             return;

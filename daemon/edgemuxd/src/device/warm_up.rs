@@ -13,9 +13,10 @@ use crate::session::Session;
 /// Inputs longer than this in all are not made up; the first client's request is the warm-up then.
 const BYTES_MAX: usize = 256 << 20;
 
-/// Runs `count` requests on zeros through the device's queue, before the session's own that may wait since its worker
-/// died; no client's request waits for more than these few. Only a dead worker is an error: a
-/// model that refuses zeros may well take a client's inputs.
+/// Runs `count` rounds of requests on zeros through the device's queue, before the session's own that may wait since its
+/// worker died; no client's request waits for more than these few. A round is as many at once as the device runs together:
+/// each lane has first-time work of its own. Only a dead worker is an error: a model that refuses zeros may well take a
+/// client's inputs.
 pub(super) async fn warm_up(
     device: &Arc<Device>,
     session: &Arc<Session>,
@@ -28,7 +29,7 @@ pub(super) async fn warm_up(
         return Ok(());
     };
     for _ in 0..count {
-        let submission = Submission {
+        let submission = || Submission {
             received: Instant::now(),
             inputs: inputs.clone(),
             outputs: Vec::new(),
@@ -37,14 +38,17 @@ pub(super) async fn warm_up(
             decoupled: signature.decoupled,
             purpose,
         };
-        let mut ticket = device.submit(session, submission);
-        while let Some(answer) = ticket.next().await {
-            match answer {
-                Ok(_) => {}
-                Err(failure @ (Failure::WorkerDied | Failure::Refused(_))) => return Err(failure),
-                Err(failure) => {
-                    tracing::warn!(session = %session.name(), ?failure, "a request of zeros failed in warm-up");
-                    return Ok(());
+        let together = if purpose == Purpose::WarmUp { device.width() } else { 1 };
+        let tickets: Vec<_> = (0..together).map(|_| device.submit(session, submission())).collect();
+        for mut ticket in tickets {
+            while let Some(answer) = ticket.next().await {
+                match answer {
+                    Ok(_) => {}
+                    Err(failure @ (Failure::WorkerDied | Failure::Refused(_))) => return Err(failure),
+                    Err(failure) => {
+                        tracing::warn!(session = %session.name(), ?failure, "a request of zeros failed in warm-up");
+                        return Ok(());
+                    }
                 }
             }
         }

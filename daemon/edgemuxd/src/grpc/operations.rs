@@ -114,6 +114,7 @@ impl Operations {
             restarts: status.restarts,
             state: status.state,
             runtime_version: status.version,
+            session: status.session.unwrap_or_default(),
         };
         wire::Device {
             name: device.name.clone(),

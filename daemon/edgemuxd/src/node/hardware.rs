@@ -36,10 +36,12 @@ pub(super) async fn run(node: Weak<Node>, mut hardware: Hardware) {
             node.figures.send_replace(figures);
         }
         for (at, (device, change)) in node.devices.iter().zip(changes).enumerate() {
+            let watched = &hardware.watched()[at];
+            let there = watched.seen().filter(|_| watched.absence().is_none());
+            // Workers that start because it is there find out which it is.
+            let new_mode = there.and_then(|found| device.saw(found));
             node.take_note(device, &change);
-            if let (Some(found), None) = (hardware.watched()[at].seen(), hardware.watched()[at].absence())
-                && let Some(mode) = device.saw(found)
-            {
+            if let Some(mode) = new_mode {
                 node.change_power_mode(device, &mode);
             }
             let now = device.is_fenced();

@@ -30,6 +30,15 @@ pub struct WorkerCommand {
     pub program: PathBuf,
     /// What makes it a worker, for example `worker onnx`.
     pub arguments: Vec<OsString>,
+    /// What it finds in its environment besides the daemon's own, for example the one GPU that it may see.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl WorkerCommand {
+    /// A binary that is a worker as it is.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new() }
+    }
 }
 
 /// Why a worker did not come up.
@@ -129,6 +138,7 @@ impl Worker {
         let (ours, theirs) = socket::pair().map_err(io::Error::from)?;
         let child = Process::new(&command.program)
             .args(&command.arguments)
+            .envs(command.environment.iter().map(|(name, value)| (name, value)))
             // The socket is the worker's standard input: the one way to pass it on without `unsafe`.
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -373,6 +383,7 @@ pub async fn probe(command: &WorkerCommand, patience: Duration) -> Result<Probe,
     let run = Process::new(&command.program)
         .args(&command.arguments)
         .arg("--probe")
+        .envs(command.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

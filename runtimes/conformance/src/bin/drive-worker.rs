@@ -92,7 +92,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn answer(driver: &mut Option<Driver>, command: Command) -> Answer {
     if let Command::Start { program, device, lanes } = command {
         let begun = Instant::now();
-        let command = WorkerCommand { program, arguments: vec![] };
+        let command = WorkerCommand::new(program);
         let (worker, readers) = Worker::spawn(&command, &device, lanes, PATIENCE).await?;
         let greeting = json!({
             "ok": true, "pid": worker.pid(), "probe": worker.probe(), "ms": milliseconds(begun),

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +24,7 @@ struct Bench {
 
 async fn spawn(options: &str) -> Result<(Worker, Vec<LaneReader>), SpawnError> {
     let command =
-        WorkerCommand { program: PathBuf::from(env!("CARGO_BIN_EXE_misbehaving-worker")), arguments: vec![] };
+        WorkerCommand::new(env!("CARGO_BIN_EXE_misbehaving-worker"));
     let device =
         DeviceSpec { name: "cpu".into(), kind: DeviceKind::Cpu, threads: 1, options: options.into() };
     Worker::spawn(&command, &device, 1, PATIENCE).await

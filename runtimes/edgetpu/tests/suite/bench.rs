@@ -42,12 +42,11 @@ pub(crate) fn device(options: &str) -> DeviceSpec {
 /// The worker. A probe knows no options: the variables name the libraries for it.
 pub(crate) fn command() -> WorkerCommand {
     WorkerCommand {
-        program: "/usr/bin/env".into(),
-        arguments: vec![
-            format!("TFLITE_LIBRARY_PATH={}", tensorflow_lite()).into(),
-            format!("EDGETPU_LIBRARY_PATH={FAKE}").into(),
-            WORKER.into(),
+        environment: vec![
+            ("TFLITE_LIBRARY_PATH".into(), tensorflow_lite().into()),
+            ("EDGETPU_LIBRARY_PATH".into(), FAKE.into()),
         ],
+        ..WorkerCommand::new(WORKER)
     }
 }
 

@@ -76,9 +76,9 @@ async fn the_probe_tells_both_versions_and_what_is_missing() {
         good.version.contains("TensorFlow Lite 2.") && good.version.contains("libedgetpu fake 1"),
         "{good:?}"
     );
-    let WorkerCommand { program, mut arguments } = command();
-    arguments[1] = "EDGETPU_LIBRARY_PATH=/nowhere/libedgetpu.so.1".into();
-    let bad = probe(&WorkerCommand { program, arguments }, PATIENCE).await.unwrap();
+    let mut without = command();
+    without.environment[1].1 = "/nowhere/libedgetpu.so.1".into();
+    let bad = probe(&without, PATIENCE).await.unwrap();
     assert!(bad.devices.is_empty(), "{bad:?}");
     assert!(bad.problem.is_some_and(|problem| problem.contains("/nowhere/libedgetpu.so.1")));
 }

@@ -99,7 +99,7 @@ fn subject() -> Subject {
     Subject {
         runtime: "onnx",
         format: "onnx",
-        command: WorkerCommand { program, arguments: vec![] },
+        command: WorkerCommand::new(program),
         device: DeviceSpec { name: "cpu".into(), kind: DeviceKind::Cpu, threads: 1, options: String::new() },
         refused_kind: DeviceKind::Gpu,
         echo: models::identity(onnx::DataType::FLOAT, &[-1]),

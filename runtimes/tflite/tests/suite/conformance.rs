@@ -105,7 +105,7 @@ fn subject(options: &str) -> Subject {
     Subject {
         runtime: "tflite",
         format: "tflite",
-        command: WorkerCommand { program, arguments: vec![] },
+        command: WorkerCommand::new(program),
         device: DeviceSpec { name: "cpu".into(), kind: DeviceKind::Cpu, threads: 1, options: options.into() },
         refused_kind: DeviceKind::Edgetpu,
         echo: model("echo"),

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn worker() -> Worker {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_edgemux-runtime-tflite"));
-    let command = WorkerCommand { program, arguments: vec![] };
+    let command = WorkerCommand::new(program);
     let device = DeviceSpec { name: "cpu".into(), kind: DeviceKind::Cpu, threads: 1, options: String::new() };
     Worker::spawn(&command, &device, 0, PATIENCE).await.unwrap().0
 }

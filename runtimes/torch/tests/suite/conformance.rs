@@ -225,7 +225,7 @@ pub(crate) fn subject() -> Subject {
     Subject {
         runtime: "torch",
         format: "pt",
-        command: WorkerCommand { program, arguments: vec![] },
+        command: WorkerCommand::new(program),
         device: DeviceSpec { name: "torch".into(), kind, threads: 1, options: String::new() },
         refused_kind: DeviceKind::Edgetpu,
         echo: model("echo"),
