@@ -298,6 +298,8 @@ pub fn test_session(id: SessionId) -> Session {
 
 #[cfg(test)]
 mod tests {
+    use edgemux_runtime_api::runtime::OnChip;
+
     use super::*;
 
     fn loaded() -> Arc<Loaded> {
@@ -357,6 +359,26 @@ mod tests {
         assert!(session.serving().is_some());
         session.step(Step::Fail("no".into()));
         assert!(session.serving().is_none());
+    }
+
+    #[test]
+    fn models_compiled_together_are_of_one_group_and_others_of_none() {
+        let on_chip = |group| Some(OnChip { cached_bytes: 1, streamed_bytes: 0, group });
+        let of = |on_chip| {
+            let session = test_session(1);
+            let details = Details { on_chip, ..Details::default() };
+            let signature = Signature { inputs: vec![], outputs: vec![], decoupled: false };
+            session.step(Step::Loaded(Arc::new(Loaded { signature, memory: Memory::default(), details })));
+            session.live().warmed_up(1e-3, 4e-3);
+            let reload = session.profile().and_then(|profile| profile.reload);
+            (session.group(), reload.map(|reload| reload.group))
+        };
+        let (group, predicted) = of(on_chip(Some(0xdead_beef_0000_0001)));
+        assert_eq!(predicted, Some(group.map(Group)));
+        assert_eq!(group, of(on_chip(Some(0xdead_beef_0000_0001))).0);
+        assert_ne!(group, of(on_chip(Some(0xdead_beef_0000_0002))).0);
+        assert_eq!(of(on_chip(None)), (None, Some(None)));
+        assert_eq!(of(None).0, None);
     }
 
     #[test]
