@@ -19,9 +19,10 @@ usage: cargo xtask COMMAND
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
   check            format, clippy, documentation, dependency edges, shipped configuration files
-  native [PART]..  fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
-                   none is named), and print the variables under which cargo finds them:
-                   eval \"$(cargo xtask native)\"
+  native [--arch ARCH] [PART]..
+                   fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
+                   none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
+                   cargo finds them: eval \"$(cargo xtask native)\"
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +40,10 @@ fn chore() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["check"] => check(),
+        ["native", "--arch", architecture, ref parts @ ..] => {
+            print!("{}", native::environment_for(architecture, parts)?.exports());
+            Ok(())
+        }
         ["native", ref parts @ ..] => {
             print!("{}", native::environment(parts)?.exports());
             Ok(())

