@@ -65,7 +65,7 @@ fn test() -> Result<()> {
     say("Rust tests, end to end among them");
     cargo_with(&native, &["test", "--workspace", "--all-features", "--no-fail-fast"])?;
     say("tests over the unmodified Python clients");
-    python::pytest(&python)
+    python::pytest(&python, &native)
 }
 
 fn check() -> Result<()> {
