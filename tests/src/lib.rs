@@ -19,10 +19,10 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use self::binary::edgemuxd;
-pub use self::client::{Client, Parameter, assert_echo, echo, keywords, parameter, terms};
+pub use self::client::{Client, Parameter, assert_echo, echo, keywords, parameter, request, terms};
 pub use self::daemon::Daemon;
 pub use self::http::get;
-pub use self::load::{Load, Outcome};
+pub use self::load::{Load, Outcome, latency};
 pub use self::poisson::{Poisson, Seen};
 pub use self::process::{Held, Process, shared_objects};
 pub use self::quiet::is_quiet;
