@@ -63,6 +63,8 @@ fn test() -> Result<()> {
     say("building the binaries that the tests drive");
     cargo(&["build", "--package", "edgemuxd", "--package", "edgemux"])?;
     say("Rust tests, end to end among them");
+    // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
+    // and the Python clients' have the daemon start them.
     cargo_with(&native, &["test", "--workspace", "--all-features", "--no-fail-fast"])?;
     say("tests over the unmodified Python clients");
     python::pytest(&python, &native)

@@ -21,7 +21,7 @@ pub(crate) fn environment() -> Result<PathBuf> {
     if folder.join("complete").exists() {
         return Ok(python);
     }
-    say(&format!("fetching the Python packages of the tests, about 60 MB, into {}", folder.display()));
+    say(&format!("fetching the Python packages of the tests, about 80 MB, into {}", folder.display()));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
         .context("cannot make a virtual environment; on Debian: apt-get install python3-venv")?;
