@@ -9,6 +9,7 @@ mod client;
 mod daemon;
 mod http;
 mod load;
+mod overhead;
 mod poisson;
 mod process;
 mod quiet;
@@ -23,6 +24,7 @@ pub use self::client::{Client, Parameter, assert_echo, echo, keywords, parameter
 pub use self::daemon::Daemon;
 pub use self::http::get;
 pub use self::load::{Load, Outcome, latency};
+pub use self::overhead::{overhead, overhead_head};
 pub use self::poisson::{Poisson, Seen};
 pub use self::process::{Held, Process, shared_objects};
 pub use self::quiet::is_quiet;

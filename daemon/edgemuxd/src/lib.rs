@@ -14,6 +14,7 @@ pub mod device;
 pub mod discovery;
 pub mod grpc;
 pub mod http;
+pub mod installed;
 pub mod listener;
 pub mod live;
 pub mod logging;

@@ -11,7 +11,7 @@ use edgemuxd::config::Config;
 use edgemuxd::discovery::Machine;
 use edgemuxd::logging::Logging;
 use edgemuxd::runtimes::RuntimeKind;
-use edgemuxd::{serve, start};
+use edgemuxd::{installed, serve, start};
 
 /// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
 /// has every page faulted in again, which cost more than all copies of the tensor together.
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             println!("{}: ok", file.display());
         }),
         Some(Command::Devices { device_root }) => show(&device_root),
+        Some(Command::Runtimes) => runtimes(),
         Some(Command::Worker { runtime, arguments }) => work(&runtime, &arguments),
         None => run(args),
     };
@@ -42,6 +43,13 @@ fn main() -> ExitCode {
 
 fn show(root: &Path) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(&Machine::new(root).inventory())?);
+    Ok(())
+}
+
+fn runtimes() -> Result<()> {
+    let asking = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtimes = asking.context("cannot start a thread")?.block_on(installed::all());
+    println!("{}", serde_json::to_string_pretty(&runtimes)?);
     Ok(())
 }
 

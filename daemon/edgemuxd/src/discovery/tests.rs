@@ -75,7 +75,7 @@ fn absent(machine: &Machine, text: &str) -> String {
 fn a_machine_without_accelerators_has_a_processor_and_says_what_it_has_not() {
     let made_up = MadeUp::new();
     let inventory = made_up.machine().inventory();
-    let sources: Vec<_> = inventory.devices.iter().map(|found| found.source.to_string()).collect();
+    let sources: Vec<_> = inventory.devices.iter().map(|listed| listed.found.source.to_string()).collect();
     assert_eq!(sources, ["cpu"]);
     assert!(inventory.devices[0].reading.memory.unwrap().total_bytes > 0);
     assert!(!inventory.devices[0].name.is_empty());
