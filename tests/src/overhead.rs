@@ -22,11 +22,11 @@ pub async fn overhead(daemon: &Daemon, what: &str, request: &ModelInferRequest, 
         clients.push(daemon.client().await);
     }
     let (mut alone, mut served) = (Vec::new(), Vec::new());
-    let (mut by_library, mut by_daemon) = (Vec::new(), Vec::new());
+    let (mut by_library, mut by_daemon, mut added_us) = (Vec::new(), Vec::new(), Vec::new());
     // The first round warms both up.
     for round in 0..=ROUNDS {
         let begun = Instant::now();
-        let direct: Vec<_> = (0..REQUESTS).map(|_| timed(&mut direct)).collect();
+        let mut direct: Vec<_> = (0..REQUESTS).map(|_| timed(&mut direct)).collect();
         let library_hz = REQUESTS as f64 / begun.elapsed().as_secs_f64();
         let mut one_by_one = Vec::with_capacity(REQUESTS);
         for _ in 0..REQUESTS {
@@ -46,34 +46,34 @@ pub async fn overhead(daemon: &Daemon, what: &str, request: &ModelInferRequest, 
         }
         let daemon_hz = (CLIENTS * REQUESTS) as f64 / begun.elapsed().as_secs_f64();
         if round > 0 {
+            let median = |times: &mut [Duration]| quantile(times, 0.5).as_secs_f64();
+            added_us.push((median(&mut one_by_one) - median(&mut direct)) * 1e6);
             alone.extend(direct);
             served.extend(one_by_one);
             by_library.push(library_hz);
             by_daemon.push(daemon_hz);
         }
     }
-    let added = (quantile(&mut served, 0.5).as_secs_f64() - quantile(&mut alone, 0.5).as_secs_f64()) * 1e6;
     let ratios: Vec<_> =
         by_daemon.iter().zip(&by_library).map(|(daemon, library)| daemon / library).collect();
     let ms = |times: &mut Vec<Duration>, at| quantile(times, at).as_secs_f64() * 1e3;
     println!(
-        "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {added:.0} | {:.0} | {:.0} | {:.2} ({:.2} to {:.2}) |",
+        "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {} | {:.0} | {:.0} | {} |",
         ms(&mut alone, 0.5),
         ms(&mut alone, 0.99),
         ms(&mut served, 0.5),
         ms(&mut served, 0.99),
+        of_rounds(&added_us, 0),
         mean(&by_library),
         mean(&by_daemon),
-        mean(&ratios),
-        ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        ratios.iter().copied().fold(0.0, f64::max),
+        of_rounds(&ratios, 2),
     );
 }
 
 /// The table's head.
 pub fn overhead_head() {
     println!(
-        "| model | library p50, ms | p99 | daemon p50, ms | p99 | added, µs | library, 1/s | daemon, {CLIENTS} clients, 1/s | ratio (of {ROUNDS} rounds) |"
+        "| model | library p50, ms | p99 | daemon p50, ms | p99 | added, µs (of {ROUNDS} rounds) | library, 1/s | daemon, {CLIENTS} clients, 1/s | ratio (of {ROUNDS} rounds) |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
 }
@@ -97,4 +97,11 @@ fn quantile(times: &mut [Duration], quantile: f64) -> Duration {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The mean over the rounds, with the least and the most.
+fn of_rounds(values: &[f64], digits: usize) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{:.digits$} ({least:.digits$} to {most:.digits$})", mean(values))
 }

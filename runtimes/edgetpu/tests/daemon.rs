@@ -85,7 +85,12 @@ impl Scene {
         for (who, outcomes) in [("apart", &apart), ("beside", &beside)] {
             let failed = failures(outcomes).len();
             let (p50, p99) = (latency(outcomes, 0.5), latency(outcomes, 0.99));
-            println!("{what}: {who}: {} requests, {failed} failed, p50 {p50:?}, p99 {p99:?}", outcomes.len());
+            // The few that wait for another worker are beyond p99.
+            let longest = latency(outcomes, 1.0);
+            println!(
+                "{what}: {who}: {} requests, {failed} failed, p50 {p50:?}, p99 {p99:?}, longest {longest:?}",
+                outcomes.len()
+            );
             assert!(p99 < Duration::from_millis(if is_quiet() { 100 } else { 2000 }), "{who}: {p99:?}");
         }
         assert!(failures(&apart).is_empty(), "{:?}", failures(&apart));
