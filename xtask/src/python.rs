@@ -44,7 +44,7 @@ pub(crate) fn pytest(python: &Path, native: &Environment) -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     run(native
         .apply(&mut Command::new(python))?
-        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+        .args(["-m", "pytest", "--quiet", "-rs", "-p", "no:cacheprovider"])
         .arg(root().join("tests/python"))
         .current_dir(root().join("tests/python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")

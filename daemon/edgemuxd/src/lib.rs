@@ -27,4 +27,5 @@ pub mod serve;
 pub mod session;
 pub mod start;
 pub mod statistics;
+mod status;
 pub mod terms;
