@@ -5,6 +5,7 @@ mod edges;
 mod native;
 mod python;
 mod run;
+mod units;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ usage: cargo xtask COMMAND
   test             build the binaries, then run every test: Rust, end to end, and the Python clients'
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
-  check            format, clippy, documentation, dependency edges, shipped configuration files
+  check            format, clippy, documentation, dependency edges, shipped configuration files and systemd units
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
@@ -84,5 +85,6 @@ fn check() -> Result<()> {
     say("shipped configuration file");
     let file = root().join("systemd/edgemuxd.toml");
     cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
-    Ok(())
+    say("systemd units");
+    units::check()
 }

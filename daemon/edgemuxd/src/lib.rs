@@ -24,6 +24,7 @@ pub mod regions;
 pub mod repository;
 pub mod runtimes;
 pub mod serve;
+mod service;
 pub mod session;
 pub mod start;
 pub mod statistics;

@@ -12,6 +12,7 @@ use edgemuxd::discovery::Machine;
 use edgemuxd::logging::Logging;
 use edgemuxd::runtimes::RuntimeKind;
 use edgemuxd::{installed, serve, start};
+use listenfd::ListenFd;
 
 /// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
 /// has every page faulted in again, which cost more than all copies of the tensor together.
@@ -60,6 +61,8 @@ fn work(runtime: &str, arguments: &[String]) -> Result<()> {
 }
 
 fn run(args: Args) -> Result<()> {
+    // It takes variables out of the environment, which nobody may while there are other threads.
+    let handed = ListenFd::from_env();
     let logging = Logging::start();
     let (config, repository) = start::prepare(args)?;
     let threads = start::threads(config.threads);
@@ -71,7 +74,7 @@ fn run(args: Args) -> Result<()> {
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build().context("cannot start the network threads")?;
-    let ended = runtime.block_on(serve::run(config, repository, logging));
+    let ended = runtime.block_on(serve::run(config, repository, logging, handed));
     // A driver that does not answer keeps nobody here.
     runtime.shutdown_timeout(BLOCKED_MAX);
     ended
