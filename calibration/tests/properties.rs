@@ -2,6 +2,7 @@
 
 mod mixes;
 
+use edgemux_calibration::admission::Summary;
 use edgemux_calibration::predict::{Effort, PredictError, Prediction, Predictor};
 use edgemux_calibration::service::ServiceTime;
 use edgemux_calibration::system::System;
@@ -38,6 +39,19 @@ proptest! {
             }
             Err(PredictError::NoFormula(_)) => {}
             Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+
+    /// Where hardly anybody waits, all quantiles are at one jump, and each is found to a hundred-thousandth.
+    #[test]
+    fn what_is_told_of_a_latency_is_in_order_however_little_there_is_to_do(seed in 0..1000_u64, rho in 1e-4..0.05_f64) {
+        for kind in [Kind::FirstCome, Kind::FirstComeVaried, Kind::Ranks] {
+            let mut system = mix(kind, seed);
+            load(&mut system, rho);
+            for session in &predict(&system).unwrap().sessions {
+                let told = Summary::of(session);
+                prop_assert!(told.p50 <= told.p95 && told.p95 <= told.p99, "{told:?}");
+            }
         }
     }
 

@@ -243,7 +243,8 @@ pub fn keywords(model: &str) -> ModelInferRequest {
     request(model, "mfcc", &[1, 1, 49, 10], &features)
 }
 
-fn request(model: &str, input: &str, shape: &[i64], values: &[f32]) -> ModelInferRequest {
+/// A request with one input of FP32.
+pub fn request(model: &str, input: &str, shape: &[i64], values: &[f32]) -> ModelInferRequest {
     ModelInferRequest {
         model_name: model.into(),
         inputs: vec![InferInputTensor {

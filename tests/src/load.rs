@@ -69,6 +69,15 @@ impl Load {
     }
 }
 
+/// A quantile of the time that requests took which succeeded; zero if none did.
+pub fn latency(outcomes: &[Outcome], quantile: f64) -> Duration {
+    let succeeded = outcomes.iter().filter(|outcome| outcome.code == Code::Ok);
+    let mut took: Vec<_> = succeeded.map(|outcome| outcome.answered - outcome.sent).collect();
+    took.sort_unstable();
+    let at = (took.len() as f64 * quantile) as usize;
+    took.get(at.min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
 /// Ends when told to, or when the daemon takes no more connections.
 async fn ask(
     client: Client,

@@ -1,5 +1,6 @@
 //! A daemon before it starts: its folder, configuration and models.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -31,6 +32,7 @@ runtimes = ['emulator']
 pub struct Setup {
     pub(crate) folder: TempDir,
     arguments: Vec<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// A daemon that did not start.
@@ -59,7 +61,7 @@ impl Setup {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("models")).expect("a model repository");
         std::fs::write(folder.path().join("edgemuxd.toml"), config).expect("a configuration");
-        Self { folder, arguments: Vec::new() }
+        Self { folder, arguments: Vec::new(), variables: Vec::new() }
     }
 
     /// Adds an emulated model.
@@ -88,6 +90,12 @@ impl Setup {
             self.arguments.retain(|argument| !argument.starts_with(&format!("{name}=")));
         }
         self.arguments.push(format!("{name}={value}"));
+        self
+    }
+
+    /// Sets a variable of the daemon's environment.
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -143,7 +151,8 @@ impl Setup {
                 command.arg(name).arg(default);
             }
         }
-        command.args(&self.arguments).env_remove("RUST_LOG").kill_on_drop(true);
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        command.args(&self.arguments).env_remove("RUST_LOG").envs(variables).kill_on_drop(true);
         command
     }
 }

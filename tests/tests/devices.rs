@@ -419,7 +419,16 @@ async fn memory_of_a_gpu_is_what_its_driver_says_and_its_figures_are_in_the_metr
         .start()
         .await;
     let client = daemon.client().await;
-    assert_eq!(client.device("gpu0").await.memory_capacity_bytes, 900_000);
+    let shown = client.device("gpu0").await;
+    assert_eq!(shown.memory_capacity_bytes, 900_000);
+    assert_eq!((shown.source.as_str(), shown.hardware_name.as_str()), ("nvidia:GPU-aa", "Made-up GPU"));
+    assert_eq!((shown.driver_version.as_str(), shown.power_mode.as_str()), ("580.65.06", "285W"));
+    assert_eq!((shown.temperature_c, shown.clock_mhz), (Some(45.0), Some(1410.0)));
+    assert_eq!((shown.memory_total_bytes, shown.memory_used_bytes), (Some(1_000_000), Some(5000)));
+    let listed =
+        Command::new(edgemuxd()).args(["devices", "--device-root"]).arg(made_up.root()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains(&format!("\"held-by\": {}", daemon.process().pid())), "{listed}");
     let small = client.evaluate(&terms("small", 1.0, 0.99, 1000.0)).await.unwrap();
     assert!(small.admitted, "{small:?}");
     let large = client.evaluate(&terms("large", 1.0, 0.99, 1000.0)).await.unwrap();

@@ -5,6 +5,7 @@ mod edges;
 mod native;
 mod python;
 mod run;
+mod units;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ usage: cargo xtask COMMAND
   test             build the binaries, then run every test: Rust, end to end, and the Python clients'
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
-  check            format, clippy, documentation, dependency edges, shipped configuration files
+  check            format, clippy, documentation, dependency edges, shipped configuration files and systemd units
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
@@ -63,9 +64,11 @@ fn test() -> Result<()> {
     say("building the binaries that the tests drive");
     cargo(&["build", "--package", "edgemuxd", "--package", "edgemux"])?;
     say("Rust tests, end to end among them");
+    // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
+    // and the Python clients' have the daemon start them.
     cargo_with(&native, &["test", "--workspace", "--all-features", "--no-fail-fast"])?;
     say("tests over the unmodified Python clients");
-    python::pytest(&python)
+    python::pytest(&python, &native)
 }
 
 fn check() -> Result<()> {
@@ -82,5 +85,6 @@ fn check() -> Result<()> {
     say("shipped configuration file");
     let file = root().join("systemd/edgemuxd.toml");
     cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
-    Ok(())
+    say("systemd units");
+    units::check()
 }

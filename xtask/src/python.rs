@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::native::Environment;
 use crate::run::{cache, root, run, say};
 
 /// Makes the environment if it is not there, and returns its Python.
@@ -20,7 +21,7 @@ pub(crate) fn environment() -> Result<PathBuf> {
     if folder.join("complete").exists() {
         return Ok(python);
     }
-    say(&format!("fetching the Python packages of the tests, about 50 MB, into {}", folder.display()));
+    say(&format!("fetching the Python packages of the tests, about 80 MB, into {}", folder.display()));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
         .context("cannot make a virtual environment; on Debian: apt-get install python3-venv")?;
@@ -38,11 +39,12 @@ pub(crate) fn environment() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Runs the suite with `python`, against the binaries that were just built.
-pub(crate) fn pytest(python: &Path) -> Result<()> {
+/// Runs the suite with `python`, against the binaries that were just built, whose libraries are in `native`.
+pub(crate) fn pytest(python: &Path, native: &Environment) -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    run(Command::new(python)
-        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+    run(native
+        .apply(&mut Command::new(python))?
+        .args(["-m", "pytest", "--quiet", "-rs", "-p", "no:cacheprovider"])
         .arg(root().join("tests/python"))
         .current_dir(root().join("tests/python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")

@@ -24,6 +24,12 @@ impl Observed {
         self.seen += 1;
     }
 
+    /// How many there were ever.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// How many are kept.
     #[must_use]
     pub fn count(&self) -> u64 {

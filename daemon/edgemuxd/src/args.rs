@@ -22,6 +22,7 @@ Examples:
   edgemuxd --listen unix:/run/edgemux/edgemuxd.sock
   edgemuxd check-config /etc/edgemux/edgemuxd.toml
   edgemuxd devices
+  edgemuxd runtimes
 
 RUST_LOG sets what is logged, for example RUST_LOG=debug."
 )]
@@ -63,6 +64,8 @@ pub enum Command {
         #[arg(long, value_name = "DIR", hide = true, default_value = "/")]
         device_root: PathBuf,
     },
+    /// Print the runtimes that are installed, and what each can drive here, as JSON
+    Runtimes,
     /// Be the worker of a runtime; the daemon starts these itself
     #[command(hide = true)]
     Worker {

@@ -1,4 +1,4 @@
-//! The plain HTTP side: `/healthz` and `/metrics`.
+//! The plain HTTP side: the status page on `/`, `/status.json`, `/healthz` and `/metrics`.
 
 use std::sync::Arc;
 
@@ -10,10 +10,16 @@ use axum::routing::get;
 
 use crate::metrics;
 use crate::node::Node;
+use crate::status;
 
 /// The routes, over a node.
 pub fn routes(node: Arc<Node>) -> Router {
-    Router::new().route("/healthz", get(health)).route("/metrics", get(exposition)).with_state(node)
+    Router::new()
+        .route("/", get(status::page))
+        .route("/status.json", get(status::json))
+        .route("/healthz", get(health))
+        .route("/metrics", get(exposition))
+        .with_state(node)
 }
 
 async fn health(Shared(node): Shared<Arc<Node>>) -> (StatusCode, &'static str) {

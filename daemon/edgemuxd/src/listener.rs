@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::TcpIncoming;
@@ -35,6 +36,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// A unix socket, removed on drop.
     Unix(UnixListener, SocketFile),
+    /// A unix socket that the service manager made, and keeps.
+    Kept(UnixListener),
 }
 
 /// Connections as they come in.
@@ -48,7 +51,7 @@ pub enum Incoming {
 /// A unix listener's connections; the socket's file goes when it does.
 pub struct OwnedSocketStream {
     stream: UnixListenerStream,
-    _file: SocketFile,
+    _file: Option<SocketFile>,
 }
 
 impl futures_util::Stream for OwnedSocketStream {
@@ -86,6 +89,22 @@ impl Listener {
         })
     }
 
+    /// The sockets that a service manager handed over when it started the daemon, in its order: unix sockets and TCP.
+    pub fn inherited(mut handed: ListenFd) -> io::Result<Vec<Self>> {
+        let mut listeners = Vec::with_capacity(handed.len());
+        for at in 0..handed.len() {
+            // An error leaves it where it is: it is a socket of another kind.
+            if let Ok(Some(socket)) = handed.take_unix_listener(at) {
+                socket.set_nonblocking(true)?;
+                listeners.push(Self::Kept(UnixListener::from_std(socket)?));
+            } else if let Some(socket) = handed.take_tcp_listener(at)? {
+                socket.set_nonblocking(true)?;
+                listeners.push(Self::Tcp(TcpListener::from_std(socket)?));
+            }
+        }
+        Ok(listeners)
+    }
+
     /// The address it is bound to, with the port that the system chose if none was asked for.
     pub fn address(&self) -> String {
         match self {
@@ -93,6 +112,11 @@ impl Listener {
                 listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
             }
             Self::Unix(_, file) => format!("unix:{}", file.0.display()),
+            Self::Kept(listener) => {
+                let path =
+                    listener.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
+                format!("unix:{}", path.unwrap_or_default().display())
+            }
         }
     }
 
@@ -100,8 +124,12 @@ impl Listener {
     pub fn incoming(self) -> Incoming {
         match self {
             Self::Tcp(listener) => Incoming::Tcp(TcpIncoming::from(listener).with_nodelay(Some(true))),
-            Self::Unix(listener, file) => {
-                Incoming::Unix(OwnedSocketStream { stream: UnixListenerStream::new(listener), _file: file })
+            Self::Unix(listener, file) => Incoming::Unix(OwnedSocketStream {
+                stream: UnixListenerStream::new(listener),
+                _file: Some(file),
+            }),
+            Self::Kept(listener) => {
+                Incoming::Unix(OwnedSocketStream { stream: UnixListenerStream::new(listener), _file: None })
             }
         }
     }

@@ -11,7 +11,8 @@ use edgemuxd::config::Config;
 use edgemuxd::discovery::Machine;
 use edgemuxd::logging::Logging;
 use edgemuxd::runtimes::RuntimeKind;
-use edgemuxd::{serve, start};
+use edgemuxd::{installed, serve, start};
+use listenfd::ListenFd;
 
 /// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
 /// has every page faulted in again, which cost more than all copies of the tensor together.
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             println!("{}: ok", file.display());
         }),
         Some(Command::Devices { device_root }) => show(&device_root),
+        Some(Command::Runtimes) => runtimes(),
         Some(Command::Worker { runtime, arguments }) => work(&runtime, &arguments),
         None => run(args),
     };
@@ -45,6 +47,13 @@ fn show(root: &Path) -> Result<()> {
     Ok(())
 }
 
+fn runtimes() -> Result<()> {
+    let asking = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtimes = asking.context("cannot start a thread")?.block_on(installed::all());
+    println!("{}", serde_json::to_string_pretty(&runtimes)?);
+    Ok(())
+}
+
 fn work(runtime: &str, arguments: &[String]) -> Result<()> {
     let kind =
         RuntimeKind::from_name(runtime).with_context(|| format!("no runtime is called {runtime:?}"))?;
@@ -52,6 +61,8 @@ fn work(runtime: &str, arguments: &[String]) -> Result<()> {
 }
 
 fn run(args: Args) -> Result<()> {
+    // It takes variables out of the environment, which nobody may while there are other threads.
+    let handed = ListenFd::from_env();
     let logging = Logging::start();
     let (config, repository) = start::prepare(args)?;
     let threads = start::threads(config.threads);
@@ -63,7 +74,7 @@ fn run(args: Args) -> Result<()> {
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build().context("cannot start the network threads")?;
-    let ended = runtime.block_on(serve::run(config, repository, logging));
+    let ended = runtime.block_on(serve::run(config, repository, logging, handed));
     // A driver that does not answer keeps nobody here.
     runtime.shutdown_timeout(BLOCKED_MAX);
     ended

@@ -8,7 +8,7 @@ mod trial;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgemux_calibration::system::SpeedUp;
 use edgemux_multiplexer::SessionId;
@@ -21,6 +21,7 @@ use crate::discovery::{self, DEFAULT_POWER_MODE, Hardware};
 use crate::regions::Regions;
 use crate::repository::{Repository, RepositoryError};
 use crate::session::{Session, State, Step};
+use crate::status::{self, History, Journal};
 use crate::terms::{Terms, TermsError};
 
 pub(crate) use self::admission::Ask;
@@ -134,6 +135,12 @@ pub struct Node {
     filing: std::sync::Mutex<()>,
     /// The machine as a whole.
     figures: watch::Sender<discovery::Node>,
+    /// When it was started.
+    pub(crate) started_at: Instant,
+    /// The last events.
+    pub(crate) journal: Journal,
+    /// The last minutes.
+    pub(crate) history: History,
 }
 
 impl Node {
@@ -162,8 +169,12 @@ impl Node {
             changes: watch::Sender::new(0),
             filing: std::sync::Mutex::default(),
             figures: watch::Sender::default(),
+            started_at: Instant::now(),
+            journal: Journal::default(),
+            history: History::default(),
         });
         tokio::spawn(second_look::run(Arc::downgrade(&node)));
+        tokio::spawn(status::watch(Arc::downgrade(&node)));
         tokio::spawn(hardware::run(Arc::downgrade(&node), hardware));
         node
     }
@@ -215,7 +226,7 @@ impl Node {
     ) -> Result<Arc<Session>, LoadError> {
         let ask = self.ask(model, version, terms)?;
         let (verdict, place) = self.decide(&ask, Hold::Load).await?;
-        self.desk.count(&verdict);
+        self.decided(&ask, &verdict);
         match place {
             Some(place) => self.bring_in(place).await,
             None => Err(LoadError::NotAdmitted { model: model.to_owned(), verdict: Box::new(verdict) }),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -18,18 +19,22 @@ use crate::listener::Listener;
 use crate::logging::Logging;
 use crate::node::Node;
 use crate::repository::Repository;
+use crate::service;
 
 /// Binds, serves, loads what loads at start, and returns once a signal has come and requests have drained.
 ///
 /// Standard output carries one line per address and, when the models that load at start have been dealt with,
 /// `edgemuxd: ready`: scripts that start a daemon wait for it.
-pub async fn run(config: Config, repository: Repository, logging: Logging) -> Result<()> {
+pub async fn run(config: Config, repository: Repository, logging: Logging, handed: ListenFd) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
 
-    let mut listeners = Vec::new();
+    let mut listeners = Listener::inherited(handed).context("sockets of the service manager")?;
     for address in &config.listen {
-        listeners.push(Listener::bind(address).await?);
+        // What the service manager listens on already is not bound once more.
+        if !listeners.iter().any(|listener| listener.address() == address.to_string()) {
+            listeners.push(Listener::bind(address).await?);
+        }
     }
     let metrics = TcpListener::bind(config.metrics)
         .await
@@ -59,12 +64,15 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
     }
     let pages = http::routes(Arc::clone(&node));
     tokio::spawn(async move { axum::serve(metrics, pages).await });
+    service::ready("loading what loads at start");
+    tokio::spawn(service::stay_alive(Arc::downgrade(&node)));
 
     let loading = {
         let (node, services) = (Arc::clone(&node), Arc::clone(&services));
         tokio::spawn(async move {
             node.load_at_start().await;
             services.set_serving(true).await;
+            service::status("serving");
             announce("ready");
         })
     };
@@ -76,6 +84,7 @@ pub async fn run(config: Config, repository: Repository, logging: Logging) -> Re
         }
     }
     tracing::info!(?grace, "draining");
+    service::stopping();
     loading.abort();
     // In this order: a watch of the daemon's health ends with the first change that it sees while draining.
     stop.send_replace(true);

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 use super::DaemonError;
 
 const ENVIRONMENT: &str = "EDGEMUXD";
 const VERSION_S_MAX: Duration = Duration::from_secs(10);
+/// Every runtime is asked, and one that hangs is waited for.
+const SHOWN_S_MAX: Duration = Duration::from_secs(150);
 
 pub(crate) fn find() -> Result<PathBuf, DaemonError> {
     let path = match std::env::var_os(ENVIRONMENT).filter(|path| !path.is_empty()) {
@@ -17,6 +20,28 @@ pub(crate) fn find() -> Result<PathBuf, DaemonError> {
         None => std::env::current_exe().map_err(DaemonError::Here)?.with_file_name("edgemuxd"),
     };
     if path.is_file() { Ok(path) } else { Err(DaemonError::NotFound(path)) }
+}
+
+/// What the binary shows as JSON when it is run with this command.
+pub(crate) async fn shown<T: DeserializeOwned>(
+    binary: &Path,
+    command: &'static str,
+) -> Result<T, DaemonError> {
+    let failed = |what: String| DaemonError::Shown { binary: binary.to_owned(), command, what };
+    let asked = Command::new(binary)
+        .arg(command)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(SHOWN_S_MAX, asked)
+        .await
+        .map_err(|_| failed(format!("no answer within {} s", SHOWN_S_MAX.as_secs())))?
+        .map_err(|cause| DaemonError::Start { binary: binary.to_owned(), cause })?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
 }
 
 /// What the binary answers to `--version`, without its name.

@@ -31,7 +31,24 @@ pub(crate) struct Device {
     pub(crate) predicted_utilisation: f64,
     /// Absent where it is not limited.
     pub(crate) memory_capacity_bytes: Option<u64>,
+    /// Each session has a worker of its own.
+    pub(crate) isolates_sessions: bool,
+    /// The hardware behind it, where it has a source.
+    pub(crate) hardware: Option<Hardware>,
     pub(crate) workers: Vec<Worker>,
+}
+
+/// What the hardware of a device shows of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Hardware {
+    pub(crate) source: String,
+    pub(crate) name: String,
+    pub(crate) driver_version: String,
+    pub(crate) power_mode: String,
+    pub(crate) temperature_c: Option<f64>,
+    pub(crate) clock_mhz: Option<f64>,
+    pub(crate) memory_total_bytes: Option<u64>,
+    pub(crate) memory_used_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,6 +56,8 @@ pub(crate) struct Worker {
     pub(crate) runtime: String,
     pub(crate) runtime_version: String,
     pub(crate) state: String,
+    /// The one session that it runs, where sessions are isolated.
+    pub(crate) session: Option<String>,
     /// Absent while it is not running.
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u32,
@@ -52,6 +71,17 @@ impl Device {
             kind: kind(wire.kind()),
             multiplexing: multiplexing(wire.multiplexing()),
             configured_multiplexing: multiplexing(wire.configured_multiplexing()),
+            isolates_sessions: wire.isolates_sessions,
+            hardware: (!wire.source.is_empty()).then_some(Hardware {
+                source: wire.source,
+                name: wire.hardware_name,
+                driver_version: wire.driver_version,
+                power_mode: wire.power_mode,
+                temperature_c: wire.temperature_c,
+                clock_mhz: wire.clock_mhz,
+                memory_total_bytes: wire.memory_total_bytes,
+                memory_used_bytes: wire.memory_used_bytes,
+            }),
             name: wire.name,
             width: wire.width,
             quantum_ms: wire.quantum_ms,
@@ -108,6 +138,7 @@ impl Worker {
             runtime: wire.runtime,
             runtime_version: wire.runtime_version,
             state: wire.state,
+            session: (!wire.session.is_empty()).then_some(wire.session),
             pid: (wire.pid != 0).then_some(wire.pid),
             restarts: wire.restarts,
         }

@@ -60,6 +60,7 @@ fn devices() -> Vec<v1::Device> {
         restarts: 0,
         state: "up".into(),
         runtime_version: "0.1".into(),
+        session: String::new(),
     };
     let cpu = v1::Device {
         name: "cpu0".into(),
@@ -83,6 +84,13 @@ fn devices() -> Vec<v1::Device> {
         workers: vec![worker("emulator")],
         memory_capacity_bytes: 1 << 30,
         predicted_utilisation: 0.42,
+        source: "nvidia:GPU-5e1f3a60".into(),
+        hardware_name: "NVIDIA T4".into(),
+        driver_version: "570.1".into(),
+        power_mode: "70W".into(),
+        temperature_c: Some(61.0),
+        memory_total_bytes: Some(16 << 30),
+        memory_used_bytes: Some(3 << 30),
         ..Default::default()
     };
     vec![cpu, gpu]

@@ -73,6 +73,11 @@ impl Workers {
 }
 
 impl Device {
+    /// Has each session a worker of its own?
+    pub fn isolates_sessions(&self) -> bool {
+        self.workers.isolation == Isolation::Session
+    }
+
     /// Starts the worker of a runtime that all its sessions share.
     pub(super) fn start_shared(self: &Arc<Self>, runtime: RuntimeKind) {
         self.supervise(WorkerKey { runtime, session: None });

@@ -72,13 +72,23 @@ impl Locks {
         Self { folder }
     }
 
+    /// The daemon that owns `source`, as far as it says so itself. Nothing is locked for this.
+    pub fn holder(&self, source: &Source) -> Option<u32> {
+        let pid = std::fs::read_to_string(self.file(source)).ok()?.trim().parse().ok()?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name.trim() == "edgemuxd").then_some(pid)
+    }
+
+    fn file(&self, source: &Source) -> PathBuf {
+        self.folder.join(format!("{}.lock", source.to_string().replace(':', "-")))
+    }
+
     /// Takes the lock of `source`, which is to be a name that stays.
     pub fn take(&self, source: &Source) -> Result<Lock, LockError> {
         let failed =
             |error| LockError::Io { hardware: source.to_string(), folder: self.folder.clone(), error };
         own(&self.folder).map_err(failed)?;
-        let path = self.folder.join(format!("{}.lock", source.to_string().replace(':', "-")));
-        let mut file = open(&path).map_err(failed)?;
+        let mut file = open(&self.file(source)).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
                 // For whoever comes after; of a file that another user made it can only be locked.

@@ -124,9 +124,21 @@ pub enum Absent {
 #[derive(Clone, Debug, Serialize)]
 pub struct Inventory {
     /// What is there.
-    pub devices: Vec<Found>,
+    pub devices: Vec<Listed>,
     /// What is not, and why as far as that can be told.
     pub absent: Vec<String>,
+}
+
+/// A piece of hardware in a list.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Listed {
+    /// The hardware.
+    #[serde(flatten)]
+    pub found: Found,
+    /// The process id of the daemon that owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<u32>,
 }
 
 /// The machine that is looked at.
@@ -168,7 +180,9 @@ impl Machine {
             }
         }
         devices.extend(pci.into_iter().chain(usb));
-        Inventory { devices, absent }
+        let locks = self.locks();
+        let listed = devices.into_iter().map(|found| Listed { held_by: locks.holder(&found.source), found });
+        Inventory { devices: listed.collect(), absent }
     }
 
     /// One piece of it, or why it is not there. Blocks on its driver.

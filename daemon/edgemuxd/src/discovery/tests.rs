@@ -75,10 +75,10 @@ fn absent(machine: &Machine, text: &str) -> String {
 fn a_machine_without_accelerators_has_a_processor_and_says_what_it_has_not() {
     let made_up = MadeUp::new();
     let inventory = made_up.machine().inventory();
-    let sources: Vec<_> = inventory.devices.iter().map(|found| found.source.to_string()).collect();
+    let sources: Vec<_> = inventory.devices.iter().map(|listed| listed.found.source.to_string()).collect();
     assert_eq!(sources, ["cpu"]);
-    assert!(inventory.devices[0].reading.memory.unwrap().total_bytes > 0);
-    assert!(!inventory.devices[0].name.is_empty());
+    assert!(inventory.devices[0].found.reading.memory.unwrap().total_bytes > 0);
+    assert!(!inventory.devices[0].found.name.is_empty());
     let absent = inventory.absent.join("\n");
     for said in ["no NVIDIA driver", "no Jetson", "no Coral on PCIe", "no Coral on USB"] {
         assert!(absent.contains(said), "{absent}");
@@ -166,6 +166,7 @@ fn a_coral_on_usb_is_known_before_its_firmware_is_loaded_and_after() {
         .inventory()
         .devices
         .into_iter()
+        .map(|listed| listed.found)
         .filter_map(|found| Some((found.index?.to_string(), found.source.to_string(), found.firmware_loaded)))
         .collect();
     let expected = [("coral-usb:0", "coral-usb:1-2", false), ("coral-usb:1", "coral-usb:1-10", true)];
@@ -218,7 +219,8 @@ fn what_an_nvidia_driver_says_is_shown_and_a_board_that_falls_off_the_bus_is_abs
     assert!(absent(&machine, "nvidia:GPU-cc").contains("GPU-cc"));
     made_up.file("gpus", "0 aa lost 1410 285000 8000 500 100\n1 bb 50 1500 -1 4000 0 0\n");
     assert!(absent(&machine, "nvidia:GPU-aa").contains("fell off the bus"));
-    let sources: Vec<_> = machine.inventory().devices.iter().map(|found| found.source.to_string()).collect();
+    let sources: Vec<_> =
+        machine.inventory().devices.iter().map(|listed| listed.found.source.to_string()).collect();
     assert_eq!(sources, ["cpu", "nvidia:GPU-bb"]);
 }
 

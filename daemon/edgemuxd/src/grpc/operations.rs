@@ -106,7 +106,8 @@ impl Operations {
     }
 
     fn device(&self, device: &Device) -> wire::Device {
-        let snapshot = device.snapshot();
+        let (snapshot, found) = (device.snapshot(), device.hardware());
+        let reading = found.as_ref().map(|found| found.reading.clone()).unwrap_or_default();
         let sessions = self.node.sessions().iter().filter(|session| session.device == device.name).count();
         let worker = |status: crate::device::WorkerStatus| wire::Worker {
             runtime: status.runtime.to_owned(),
@@ -133,6 +134,15 @@ impl Operations {
             queued: snapshot.queued as u32,
             in_service: snapshot.in_service as u32,
             utilisation: snapshot.utilisation,
+            isolates_sessions: device.isolates_sessions(),
+            power_mode: device.power_mode(),
+            temperature_c: reading.temperature_c,
+            clock_mhz: reading.clock_mhz,
+            memory_total_bytes: reading.memory.map(|memory| memory.total_bytes),
+            memory_used_bytes: reading.memory.map(|memory| memory.used_bytes),
+            source: found.as_ref().map(|found| found.source.to_string()).unwrap_or_default(),
+            hardware_name: found.as_ref().map(|found| found.name.clone()).unwrap_or_default(),
+            driver_version: found.and_then(|found| found.driver).unwrap_or_default(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::desk::{
 use crate::device::Device;
 use crate::repository::{ModelFile, ModelVersion, RepositoryError};
 use crate::session::Session;
+use crate::status::Kind;
 use crate::terms::Terms;
 
 /// Longest time that a reservation is held, s.
@@ -87,7 +88,7 @@ impl Node {
         }
         let hold = Hold::Reservation { uid, generation, ttl: Duration::from_secs_f64(ttl_s) };
         let (verdict, place) = self.decide(ask, hold).await?;
-        self.desk.count(&verdict);
+        self.decided(ask, &verdict);
         let left = |place| self.desk.ledger().get(place)?.left(Instant::now());
         let held = place.map(|place| (reservation_name(place), left(place).unwrap_or_default()));
         Ok(Reserved { verdict, held })
@@ -117,6 +118,23 @@ impl Node {
         }
         self.looks.notify_one();
         Ok(())
+    }
+
+    /// Somebody was told a decision: it is counted, and noted.
+    pub(super) fn decided(&self, ask: &Ask, verdict: &Verdict) {
+        self.desk.count(verdict);
+        let rate = ask.terms.guarantee().map(|(rate_hz, objective)| {
+            let statistic =
+                objective.quantile.map_or("mean".into(), |quantile| format!("p{}", quantile * 100.0));
+            format!("{rate_hz}/s, {statistic} within {} ms", objective.latency_ms)
+        });
+        let asked = rate.unwrap_or_else(|| "best effort".into());
+        let (kind, text) = if verdict.admitted {
+            (Kind::Admitted, format!("{asked}: on {}", verdict.device))
+        } else {
+            (Kind::Refused, format!("{asked}: {}", verdict.why_not()))
+        };
+        self.journal.note(kind, &ask.model.name(), text);
     }
 
     /// Decides and, if that admits, holds the place as `hold` says.

@@ -23,8 +23,7 @@ struct Bench {
 }
 
 async fn spawn(options: &str) -> Result<(Worker, Vec<LaneReader>), SpawnError> {
-    let command =
-        WorkerCommand::new(env!("CARGO_BIN_EXE_misbehaving-worker"));
+    let command = WorkerCommand::new(env!("CARGO_BIN_EXE_misbehaving-worker"));
     let device =
         DeviceSpec { name: "cpu".into(), kind: DeviceKind::Cpu, threads: 1, options: options.into() };
     Worker::spawn(&command, &device, 1, PATIENCE).await

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use edgemux_runtime_api::client::{SpawnError, Worker, WorkerCommand, probe};
+use edgemux_runtime_api::client::{SpawnError, Worker, probe};
 use edgemux_runtime_api::error::OpenError;
 
 use crate::bench::{Bench, FAKE, PATIENCE, WORKER, command, device, options, tensorflow_lite};

@@ -26,7 +26,11 @@ impl Report for Devices {
         if self.devices.is_empty() {
             return "no devices: the daemon's configuration names none that is here\n".to_owned();
         }
-        format!("{}\n{}", devices(&self.devices), workers(&self.devices))
+        let mut text = format!("{}\n{}", devices(&self.devices), workers(&self.devices));
+        if self.devices.iter().any(|device| device.hardware.is_some()) {
+            text.push_str(&format!("\n{}", hardware(&self.devices)));
+        }
+        text
     }
 }
 
@@ -72,12 +76,45 @@ fn devices(of: &[Device]) -> Table {
     table
 }
 
+/// Of the devices that have a source.
+fn hardware(of: &[Device]) -> Table {
+    let right = |title| (title, Align::Right);
+    let left = |title| (title, Align::Left);
+    let mut table = Table::new(&[
+        left("DEVICE"),
+        left("SOURCE"),
+        left("HARDWARE"),
+        left("DRIVER"),
+        left("POWER MODE"),
+        right("CELSIUS"),
+        right("MHZ"),
+        right("MEMORY USED"),
+    ]);
+    let dash =
+        |shown: Option<String>| shown.filter(|shown| !shown.is_empty()).unwrap_or_else(|| "-".to_owned());
+    for (device, hardware) in of.iter().filter_map(|device| Some((device, device.hardware.as_ref()?))) {
+        let memory = hardware.memory_used_bytes.zip(hardware.memory_total_bytes);
+        table.push([
+            device.name.clone(),
+            hardware.source.clone(),
+            hardware.name.clone(),
+            dash(Some(hardware.driver_version.clone())),
+            dash(Some(hardware.power_mode.clone())),
+            dash(hardware.temperature_c.map(format::short)),
+            dash(hardware.clock_mhz.map(format::short)),
+            dash(memory.map(|(used, all)| format!("{} of {}", format::bytes(used), format::bytes(all)))),
+        ]);
+    }
+    table
+}
+
 fn workers(of: &[Device]) -> Table {
     let right = |title| (title, Align::Right);
     let left = |title| (title, Align::Left);
     let mut table = Table::new(&[
         left("DEVICE"),
         left("RUNTIME"),
+        left("FOR"),
         left("VERSION"),
         left("STATE"),
         right("PID"),
@@ -88,6 +125,7 @@ fn workers(of: &[Device]) -> Table {
             table.push([
                 device.name.clone(),
                 worker.runtime.clone(),
+                worker.session.clone().unwrap_or_else(|| "all".to_owned()),
                 worker.runtime_version.clone(),
                 worker.state.clone(),
                 worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),

@@ -1,6 +1,7 @@
-//! `edgemux doctor`: what is wrong with this node and its daemon, and what to do about it.
+//! `edgemux doctor`: what is wrong with this node, its runtimes and its daemon, and what to do about it.
 
 mod node;
+mod runtimes;
 mod server;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::output::Report;
 use crate::table::printable;
 
-/// Check this node and its daemon; say what is wrong and what to do
+/// Check this node, its runtimes and its daemon; say what is wrong and what to do
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code 1 if any check fails; a warning is no failure.")]
 pub(crate) struct Args {}
@@ -49,6 +50,7 @@ struct Diagnosis {
 pub(crate) async fn run(_: Args, context: &Context<'_>) -> Result<Outcome, Error> {
     let mut checks = vec![binary().await];
     checks.extend(server::checks(&context.server).await);
+    checks.extend(runtimes::checks().await);
     checks.extend(node::checks());
     let grade = worst(&checks);
     context.output.report(&Diagnosis { grade, server: context.server.to_string(), checks })?;

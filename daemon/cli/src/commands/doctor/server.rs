@@ -97,7 +97,8 @@ fn device(device: v1::Device) -> Vec<Check> {
             format!("{} sessions, {} queued, {busy} busy", device.sessions, device.queued),
         )
     }];
-    if device.workers.is_empty() {
+    // Where sessions are isolated, workers come and go with them.
+    if device.workers.is_empty() && !device.isolates_sessions {
         checks.push(Check::fail(
             format!("runtimes:{}", device.name),
             "no runtime serves this device",
