@@ -1,5 +1,7 @@
 //! All nodes, and who is where.
 
+use edgemux_calibration::units::Hertz;
+
 use crate::app::{App, AppId};
 use crate::catalogue::{Catalogue, KindId};
 use crate::load::{Load, Setting, Tenant};
@@ -98,7 +100,7 @@ impl Cluster {
     }
 
     /// Takes note that an application now comes at another rate. Each of its nodes gets the same part of it as before.
-    pub fn drift(&mut self, app: AppId, rate: edgemux_calibration::units::Hertz) {
+    pub fn drift(&mut self, app: AppId, rate: Hertz) {
         let before = self.apps[app.0 as usize].terms.rate.get();
         self.apps[app.0 as usize].terms.rate = rate;
         for &node in &self.homes[app.0 as usize] {

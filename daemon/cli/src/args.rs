@@ -177,6 +177,9 @@ mod tests {
             "edgemux plan --example pi",
             "edgemux experiment",
             "edgemux experiment published",
+            "edgemux experiment cluster",
+            "edgemux experiment cluster --out a --seeds 0",
+            "edgemux experiment cluster --out a --nodes 4,0",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

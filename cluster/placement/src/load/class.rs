@@ -2,7 +2,7 @@
 //! the summed rate stands for them all.
 
 use edgemux_calibration::service::ServiceTime;
-use edgemux_calibration::terms::{Objective, Statistic};
+use edgemux_calibration::terms::Objective;
 use edgemux_calibration::units::Seconds;
 
 use super::Tenant;
@@ -80,14 +80,5 @@ pub(super) fn settle(classes: &mut [Class], kind: &Kind, together: bool) {
         left = left.saturating_sub(cost.on_chip);
         class.service = cost.profile.service.later(Seconds::clamped((1.0 - kept) * overhead));
         class.overhead = kept * overhead;
-    }
-}
-
-impl Class {
-    /// The tightest objective for a statistic's kind: of the mean, or of any quantile from this one on.
-    #[must_use]
-    pub fn mean_objective(&self) -> Option<f64> {
-        let mean = self.objectives.iter().filter(|objective| objective.statistic == Statistic::Mean);
-        mean.map(|objective| objective.latency.get()).reduce(f64::min)
     }
 }

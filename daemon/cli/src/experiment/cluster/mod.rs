@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use edgemux_calibration::simulate::SimulateError;
 use edgemux_calibration::units::RangeError;
-use edgemux_placement::bound::BoundError;
+use edgemux_placement::bound::{BoundError, relaxed};
 use thiserror::Error;
 
 pub(crate) use report::ClusterReport;
@@ -89,6 +89,9 @@ pub(crate) struct Options {
 /// Simulated by policies under bursts, where formulas do not decide.
 const UNDECIDED: Simulation = Simulation { requests: 10_000, seed: 0 };
 
+/// For the bound that holds at every size: as busy as any policy lets a device be.
+const UTILISATION_MAX: f64 = 0.95;
+
 /// Runs everything, and writes tables and plots into a folder, which is made if it is not there.
 pub(crate) fn run(folder: &Path, options: &Options) -> Result<ClusterReport, ClusterError> {
     fs::create_dir_all(folder).map_err(|cause| unwritten(folder, cause))?;
@@ -105,16 +108,17 @@ pub(crate) fn run(folder: &Path, options: &Options) -> Result<ClusterReport, Clu
             Arrivals::Bursty => Undecided::Ask(Effort::Simulate(UNDECIDED)),
         };
         let count = options.apps_per_node * setting.nodes;
-        let scores = each_seed(options, &mut teller, &setting.to_string(), |seed| {
+        let runs = each_seed(options, &mut teller, &setting.to_string(), |seed| {
             let apps = workload::draw(&catalogue, setting, Demand::USUAL, count, seed)?;
             let mut scores = Vec::new();
             for (_, mut policy) in contest::policies(undecided) {
                 scores.push(contest::run(&catalogue, &kinds, &apps, policy.as_mut(), seed)?);
             }
-            Ok(scores)
+            Ok((scores, relaxed::most(&catalogue, &kinds, &apps, UTILISATION_MAX)?))
         })?;
+        report.bounds.push((setting, runs.iter().map(|(_, bound)| *bound).collect()));
         for (at, (family, policy)) in contest::policies(undecided).into_iter().enumerate() {
-            let scores = scores.iter().map(|scores| scores[at]).collect();
+            let scores = runs.iter().map(|(scores, _)| scores[at]).collect();
             report.rows.push(Row::new(setting, family, policy.name(), scores));
         }
     }
