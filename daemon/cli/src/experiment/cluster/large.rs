@@ -4,13 +4,14 @@ use std::fs;
 use std::time::Instant;
 
 use edgemux_placement::assess::Undecided;
+use edgemux_placement::bound::relaxed;
 use edgemux_placement::catalogue::Catalogue;
 use edgemux_placement::cluster::Cluster;
 use serde::Serialize;
 
 use super::setting::{Arrivals, Mix, Objective, Setting};
 use super::workload::{self, Demand};
-use super::{ClusterError, contest};
+use super::{ClusterError, UTILISATION_MAX, contest};
 
 const NODES: usize = 1_000;
 const APPS: usize = 10_000;
@@ -25,19 +26,19 @@ pub(crate) struct Row {
     pub(crate) mean_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) longest_us: f64,
-    /// By which the process had grown when all were placed, MB; none where the system does not say.
+    /// Of the whole process when all were placed, MB; none where the system does not say.
     pub(crate) memory_mb: Option<f64>,
 }
 
 /// Every policy once, but for the paper's orders under the corrected predictor: they ask it of every node in turn.
-pub(super) fn run(catalogue: &Catalogue, seed: u64) -> Result<Vec<Row>, ClusterError> {
+/// Also how many could be hosted at most, by the devices' time.
+pub(super) fn run(catalogue: &Catalogue, seed: u64) -> Result<(Vec<Row>, f64), ClusterError> {
     let setting =
         Setting { mix: Mix::Mixed, nodes: NODES, arrivals: Arrivals::Poisson, objective: Objective::P99 };
     let apps = workload::draw(catalogue, setting, Demand::USUAL, APPS, seed)?;
     let mut rows = Vec::new();
     let policies = contest::policies(Undecided::Refuse).into_iter();
     for (_, mut policy) in policies.filter(|(family, _)| *family != contest::Family::Corrected) {
-        let before = resident_mb();
         let mut cluster = Cluster::new(catalogue.clone(), setting.kinds());
         let mut times = Vec::with_capacity(apps.len());
         for app in &apps {
@@ -49,7 +50,7 @@ pub(super) fn run(catalogue: &Catalogue, seed: u64) -> Result<Vec<Row>, ClusterE
             }
             times.push(begin.elapsed().as_secs_f64() * 1e6);
         }
-        let memory_mb = resident_mb().zip(before).map(|(after, before)| (after - before).max(0.0));
+        let memory_mb = resident_mb();
         let total_s = times.iter().sum::<f64>() / 1e6;
         times.sort_by(f64::total_cmp);
         rows.push(Row {
@@ -63,7 +64,8 @@ pub(super) fn run(catalogue: &Catalogue, seed: u64) -> Result<Vec<Row>, ClusterE
             memory_mb,
         });
     }
-    Ok(rows)
+    let bound = relaxed::most(catalogue, &setting.kinds(), &apps, UTILISATION_MAX)?;
+    Ok((rows, bound))
 }
 
 /// Memory of this process, MB.

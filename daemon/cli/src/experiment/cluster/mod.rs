@@ -135,7 +135,8 @@ pub(crate) fn run(folder: &Path, options: &Options) -> Result<ClusterReport, Clu
     }
     if options.large {
         teller.begin("10,000 applications on 1,000 nodes");
-        report.large = large::run(&catalogue, options.seed)?;
+        let (rows, bound) = large::run(&catalogue, options.seed)?;
+        (report.large, report.large_bound) = (rows, Some(bound));
     }
     teller.end();
     report.compare();

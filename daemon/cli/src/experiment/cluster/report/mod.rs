@@ -22,6 +22,8 @@ pub(crate) struct ClusterReport {
     pub(crate) small: Vec<small::Row>,
     pub(crate) changes: Vec<change::Row>,
     pub(crate) large: Vec<large::Row>,
+    /// The most that could be hosted there, by the devices' time.
+    pub(crate) large_bound: Option<f64>,
     pub(crate) files: Vec<PathBuf>,
     /// For each setting and seed.
     #[serde(skip)]
@@ -110,6 +112,7 @@ impl ClusterReport {
             small: Vec::new(),
             changes: Vec::new(),
             large: Vec::new(),
+            large_bound: None,
             files: Vec::new(),
             bounds: Vec::new(),
         }
