@@ -57,7 +57,7 @@ pub(super) fn join(classes: &mut Vec<Class>, tenant: &Tenant, cost: &Cost) {
 /// Gives every class the service time and overhead that it has among these.
 ///
 /// Parameters that find no room on the chip are fetched by every inference. By the published profiles that takes as long
-/// for a byte as a reload does: 3.3 ms a megabyte for both (`docs/experiments.md`).
+/// for a byte as a reload does: some 3.4 ms a megabyte for both (`docs/experiments.md`).
 pub(super) fn settle(classes: &mut [Class], kind: &Kind, together: bool) {
     let mut left = kind.device.on_chip;
     let mut order: Vec<usize> = (0..classes.len()).collect();
