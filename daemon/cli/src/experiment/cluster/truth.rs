@@ -7,19 +7,18 @@ use edgemux_placement::load::Load;
 
 use super::ClusterError;
 
-/// Requests measured, one after the other: as few as show all objectives to be kept or broken.
-const REQUESTS: [u64; 4] = [2_500, 12_500, 50_000, 150_000];
-/// From so many on, what does not lie beyond its objective by more than its error is kept, as far as anybody could tell.
+/// Requests measured, one after the other, as few as show all objectives to be kept or broken; and how many times its
+/// objective a figure has to be for so short a run to call it broken. One run of long waits is a large part of a short
+/// run, whose errors then look smaller than they are.
+const RUNS: [(u64, f64); 4] = [(2_500, 3.0), (12_500, 2.0), (50_000, 1.25), (150_000, 1.0)];
+/// From so many requests on, what does not lie beyond its objective by more than its error is kept, as far as anybody
+/// could tell.
 const REQUESTS_LONG: u64 = 50_000;
+/// Fewer requests of one tenant show nothing to be broken but in the longest run.
+const REQUESTS_MIN: u64 = 200;
 
 /// Standard errors by which a figure has to lie beyond its objective to be called broken, or within to be called kept.
 const SURE: f64 = 3.0;
-
-/// Many tenants are looked at, and a short run knows its own errors badly. So before the longest run only what is far
-/// beyond its objective is called broken: by this factor if the tenant has had many requests, else by the other.
-const FAR: f64 = 1.25;
-const FAR_OF_FEW: f64 = 2.0;
-const MANY: u64 = 200;
 
 /// Which of a load's tenants miss their objective, in their order.
 pub(super) fn missed(catalogue: &Catalogue, load: &Load, seed: u64) -> Result<Vec<bool>, ClusterError> {
@@ -50,11 +49,11 @@ fn judge(
     }
     let (system, of) = load.simulated(catalogue)?;
     let mut says = vec![None; tenants.len()];
-    for requests in REQUESTS {
+    for (requests, far) in RUNS {
         let outcome = simulate(&Scenario { seed, ..Scenario::new(&system, requests) })?;
         for ((says, tenant), &session) in says.iter_mut().zip(tenants).zip(&of) {
             *says = match tenant.objective {
-                Some(objective) => misses(objective, &outcome.sessions[session], requests),
+                Some(objective) => misses(objective, &outcome.sessions[session], requests, far),
                 None => Some(false),
             };
         }
@@ -67,7 +66,7 @@ fn judge(
 }
 
 /// Whether an objective is missed, by a run of so many requests; none where that cannot be told.
-fn misses(objective: Objective, seen: &Observed, requests: u64) -> Option<bool> {
+fn misses(objective: Objective, seen: &Observed, requests: u64, far: f64) -> Option<bool> {
     let wanted = objective.latency.get();
     let (figure, error) = match objective.statistic {
         Statistic::Mean => (seen.sojourn.mean(), seen.errors.mean),
@@ -77,8 +76,8 @@ fn misses(objective: Objective, seen: &Observed, requests: u64) -> Option<bool> 
     if beyond.is_nan() || !error.is_finite() {
         None
     } else if beyond > SURE {
-        let far = if seen.completed >= MANY { FAR } else { FAR_OF_FEW };
-        (requests == REQUESTS[REQUESTS.len() - 1] || figure > wanted * far).then_some(true)
+        let last = requests == RUNS[RUNS.len() - 1].0;
+        (last || figure > wanted * far && seen.completed >= REQUESTS_MIN).then_some(true)
     } else {
         (beyond < -SURE || requests >= REQUESTS_LONG).then_some(false)
     }
