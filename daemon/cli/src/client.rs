@@ -3,6 +3,7 @@
 mod node;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -64,6 +65,18 @@ impl fmt::Display for ServerAddress {
             Self::Tcp(address) => f.write_str(address),
             Self::Unix(path) => write!(f, "unix:{path}"),
         }
+    }
+}
+
+// === impl ServerAddress ===
+
+impl ServerAddress {
+    /// Is what listens there on the machine that asks?
+    pub(crate) fn is_this_machine(&self) -> bool {
+        let Self::Tcp(address) = self else { return true };
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -196,6 +209,17 @@ fn innermost(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_and_sockets_are_this_machine() {
+        let here = |text: &str| text.parse::<ServerAddress>().unwrap().is_this_machine();
+        for text in ["127.0.0.1:8001", "127.1.2.3:1", "[::1]:8001", "localhost:8001", "unix:/run/e.sock"] {
+            assert!(here(text), "{text}");
+        }
+        for text in ["edge-7:8001", "10.0.0.1:8001", "[fe80::1]:8001", "localhost.example:1"] {
+            assert!(!here(text), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_are_host_and_port_or_a_socket() {

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             println!("{}: ok", file.display());
         }),
         Some(Command::Devices { device_root }) => show(&device_root),
-        Some(Command::Runtimes) => runtimes(),
+        Some(Command::Runtimes { patience }) => runtimes(Duration::from_secs(patience)),
         Some(Command::Worker { runtime, arguments }) => work(&runtime, &arguments),
         None => run(args),
     };
@@ -47,9 +47,9 @@ fn show(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn runtimes() -> Result<()> {
+fn runtimes(patience: Duration) -> Result<()> {
     let asking = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtimes = asking.context("cannot start a thread")?.block_on(installed::all());
+    let runtimes = asking.context("cannot start a thread")?.block_on(installed::all(patience));
     println!("{}", serde_json::to_string_pretty(&runtimes)?);
     Ok(())
 }

@@ -140,7 +140,7 @@ impl Operations {
             clock_mhz: reading.clock_mhz,
             memory_total_bytes: reading.memory.map(|memory| memory.total_bytes),
             memory_used_bytes: reading.memory.map(|memory| memory.used_bytes),
-            source: found.as_ref().map(|found| found.source.to_string()).unwrap_or_default(),
+            source: device.source().map(|source| source.to_string()).unwrap_or_default(),
             hardware_name: found.as_ref().map(|found| found.name.clone()).unwrap_or_default(),
             driver_version: found.and_then(|found| found.driver).unwrap_or_default(),
         }
