@@ -6,7 +6,7 @@ use edgemux_calibration::system::Mode;
 use edgemux_calibration::terms::Statistic;
 
 use super::system::{Place, Tenant};
-use crate::terms::Terms;
+use crate::terms::{Terms, statistic_name};
 
 /// A decision with everything it rests on.
 #[derive(Clone, Debug)]
@@ -116,11 +116,10 @@ impl Reason {
         let plain = |why, message| Self::plain(why, device, message);
         match reason {
             admission::Reason::Objective { session, statistic, wanted, predicted, with_margin } => {
-                let statistic = match statistic {
-                    Statistic::Mean => "mean".to_owned(),
-                    // Quantiles are written with few digits: rounding takes binary's rest off again.
-                    Statistic::Quantile(q) => format!("p{}", (q.get() * 1e6).round() / 1e4),
-                };
+                let statistic = statistic_name(match statistic {
+                    Statistic::Mean => None,
+                    Statistic::Quantile(quantile) => Some(quantile.get()),
+                });
                 let message = format!(
                     "{session}: its {statistic} would be {:.1} ms ({:.1} ms with the margin of the prediction); \
                      its objective is {:.1} ms",

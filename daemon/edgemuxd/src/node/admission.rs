@@ -16,7 +16,7 @@ use crate::device::Device;
 use crate::repository::{ModelFile, ModelVersion, RepositoryError};
 use crate::session::Session;
 use crate::status::Kind;
-use crate::terms::Terms;
+use crate::terms::{Terms, statistic_name};
 
 /// Longest time that a reservation is held, s.
 const TTL_S_MAX: f64 = 86_400.0;
@@ -124,8 +124,7 @@ impl Node {
     pub(super) fn decided(&self, ask: &Ask, verdict: &Verdict) {
         self.desk.count(verdict);
         let rate = ask.terms.guarantee().map(|(rate_hz, objective)| {
-            let statistic =
-                objective.quantile.map_or("mean".into(), |quantile| format!("p{}", quantile * 100.0));
+            let statistic = statistic_name(objective.quantile);
             format!("{rate_hz}/s, {statistic} within {} ms", objective.latency_ms)
         });
         let asked = rate.unwrap_or_else(|| "best effort".into());
