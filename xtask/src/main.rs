@@ -5,6 +5,7 @@ mod edges;
 mod native;
 mod python;
 mod run;
+mod rust_tests;
 mod units;
 
 use std::process::ExitCode;
@@ -66,7 +67,7 @@ fn test() -> Result<()> {
     say("Rust tests, end to end among them");
     // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
     // and the Python clients' have the daemon start them.
-    cargo_with(&native, &["test", "--workspace", "--all-features", "--no-fail-fast"])?;
+    rust_tests::run(&native)?;
     say("tests over the unmodified Python clients");
     python::pytest(&python, &native)
 }
