@@ -14,7 +14,8 @@ use edgemux_calibration::system::SpeedUp;
 use edgemux_multiplexer::SessionId;
 use tokio::sync::{Mutex, Notify, watch};
 
-use crate::config::{Config, LoadAtStart};
+use crate::access::{Access, Caller};
+use crate::config::{Config, Current, LoadAtStart};
 use crate::desk::{self, Desk, Held, PlaceId, Profiles, ReservationError, Verdict};
 use crate::device::{Device, LoadProblem};
 use crate::discovery::{self, DEFAULT_POWER_MODE, Hardware};
@@ -61,6 +62,22 @@ pub enum LoadError {
     /// Its place was given up meanwhile.
     #[error("its place was given up before it was loaded")]
     NoPlace,
+    /// It is not the caller's.
+    #[error("model '{model}' is not of tenant '{tenant}': its models are named in the configuration")]
+    NotYours {
+        /// The model.
+        model: String,
+        /// Who asks.
+        tenant: String,
+    },
+    /// The caller has as many as it may.
+    #[error("tenant '{tenant}' has {most} sessions and reservations, as many as it may")]
+    TooManySessions {
+        /// Who asks.
+        tenant: String,
+        /// Its share.
+        most: usize,
+    },
     /// Its terms cannot be.
     #[error(transparent)]
     Terms(#[from] TermsError),
@@ -111,8 +128,8 @@ type Sessions = HashMap<String, BTreeMap<u64, Arc<Session>>>;
 /// The whole node.
 #[derive(Debug)]
 pub struct Node {
-    /// The configuration it was started with.
-    pub config: Config,
+    current: Current,
+    access: RwLock<Arc<Access>>,
     /// Its models.
     pub repository: Repository,
     /// Its devices.
@@ -148,18 +165,21 @@ impl Node {
     pub fn start(config: Config, repository: Repository, hardware: Hardware) -> Arc<Self> {
         let state_dir = config.state_dir.clone().unwrap_or_default();
         let profiles = Arc::new(Profiles::open(&state_dir));
+        let current = Current::new(config);
+        let config = current.get();
         let start = |(device, watched): (&crate::config::Device, &discovery::Watched)| {
             let mode = watched.seen().and_then(|found| found.reading.power_mode_key());
             let mode = mode.as_deref().unwrap_or(DEFAULT_POWER_MODE);
             let speed_up = profiles.speed_up(&device.name, mode).unwrap_or_else(SpeedUp::none);
-            Device::start(device, &config.supervision, config.limits.queue_requests, speed_up, watched)
+            Device::start(device, &current, speed_up, watched)
         };
         let devices = config.device.iter().zip(hardware.watched()).map(start).collect();
         let node = Arc::new(Self {
-            desk: Desk::new(&config.admission, profiles),
+            desk: Desk::new(current.clone(), profiles),
             looks: Notify::new(),
-            regions: Regions::new(config.limits.shared_memory_regions),
-            config,
+            regions: Regions::new(current.clone()),
+            access: RwLock::new(Arc::new(Access::new(&config, None))),
+            current,
             repository,
             devices,
             sessions: RwLock::default(),
@@ -179,6 +199,41 @@ impl Node {
         node
     }
 
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        self.current.get()
+    }
+
+    /// Who may call, as it is now.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes by `config` from now on, which differs from the present one in nothing that only a start can change. Requests
+    /// that are under way end as they began.
+    pub fn reconfigure(&self, config: Config) {
+        let former = self.config();
+        {
+            let mut access = self.access.write().unwrap_or_else(PoisonError::into_inner);
+            *access = Arc::new(Access::new(&config, Some(&access)));
+        }
+        self.current.set(config);
+        let config = self.config();
+        for (device, (before, now)) in self.devices.iter().zip(former.device.iter().zip(&config.device)) {
+            // What an operator has set meanwhile stays, unless the file says something new.
+            let is_shared = |device: &crate::config::Device| (device.multiplexing(), device.sharing());
+            if is_shared(before) != is_shared(now) {
+                device.configure(now.multiplexing(), now.sharing());
+            }
+        }
+        for session in self.sessions() {
+            if let Some(device) = self.device(&session.device) {
+                device.entitle(&session);
+            }
+        }
+        self.look_soon();
+    }
+
     /// Loads what the configuration says is loaded at start and is not. A model that fails is logged and shown, no more.
     pub async fn load_at_start(&self) {
         let models = match self.repository.models() {
@@ -189,7 +244,7 @@ impl Node {
             }
         };
         for model in models.into_keys() {
-            let wanted = match self.config.load_at_start {
+            let wanted = match self.config().load_at_start {
                 LoadAtStart::All => true,
                 LoadAtStart::None => false,
                 LoadAtStart::Declared => !matches!(self.repository.declared(&model), Ok(None)),
@@ -197,7 +252,7 @@ impl Node {
             let is_loaded = self.read().contains_key(&model);
             if wanted
                 && !is_loaded
-                && let Err(error) = self.load(&model, None, None).await
+                && let Err(error) = self.load(&Caller::daemon(), &model, None, None).await
             {
                 tracing::error!(%error, "at start");
             }
@@ -220,16 +275,20 @@ impl Node {
     /// One that serves already is replaced once the new session is ready.
     pub async fn load(
         &self,
+        caller: &Caller,
         model: &str,
         version: Option<&str>,
         terms: Option<Terms>,
     ) -> Result<Arc<Session>, LoadError> {
-        let ask = self.ask(model, version, terms)?;
+        let ask = self.ask(caller, model, version, terms)?;
         let (verdict, place) = self.decide(&ask, Hold::Load).await?;
         self.decided(&ask, &verdict);
         match place {
             Some(place) => self.bring_in(place).await,
-            None => Err(LoadError::NotAdmitted { model: model.to_owned(), verdict: Box::new(verdict) }),
+            None => {
+                let verdict = Box::new(verdict.seen_by(caller));
+                Err(LoadError::NotAdmitted { model: model.to_owned(), verdict })
+            }
         }
     }
 
@@ -324,7 +383,7 @@ impl Node {
         if let Some(device) = self.device(&session.device) {
             // Without a loaded model nothing is in service, and what waits could not run.
             if state.loaded().is_some() {
-                let grace = Duration::from_secs_f64(self.config.drain_grace_s);
+                let grace = Duration::from_secs_f64(self.config().drain_grace_s);
                 if tokio::time::timeout(grace, device.drain(session.id)).await.is_err() {
                     tracing::warn!(session = %session.name(), "not drained within the grace; what waits is refused");
                 }

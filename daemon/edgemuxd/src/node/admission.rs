@@ -8,6 +8,7 @@ use edgemux_calibration::profile::Profile;
 use edgemux_runtime_api::runtime::DeviceKind;
 
 use super::{LoadError, Node};
+use crate::access::Caller;
 use crate::desk::reservation_name;
 use crate::desk::{
     Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Weighed, Why,
@@ -24,6 +25,7 @@ const TTL_S_MAX: f64 = 86_400.0;
 /// A model and the terms under which it is to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
+    pub(crate) caller: Caller,
     pub(crate) model: ModelVersion,
     pub(crate) terms: Terms,
 }
@@ -51,10 +53,15 @@ impl Node {
     /// Finds the model, and its declared terms if none are given.
     pub(crate) fn ask(
         &self,
+        caller: &Caller,
         model: &str,
         version: Option<&str>,
         terms: Option<Terms>,
     ) -> Result<Ask, LoadError> {
+        if !caller.may_use(model) {
+            let tenant = caller.tenant().unwrap_or_default().to_owned();
+            return Err(LoadError::NotYours { model: model.to_owned(), tenant });
+        }
         let terms = match terms {
             Some(terms) => terms,
             None => {
@@ -66,7 +73,7 @@ impl Node {
         terms.check()?;
         let declared = terms.version.map(|version| version.to_string());
         let model = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
-        Ok(Ask { model, terms })
+        Ok(Ask { caller: caller.clone(), model, terms })
     }
 
     /// The verdict that a reservation would get; nothing is held.
@@ -82,7 +89,7 @@ impl Node {
         ask: &Ask,
         ttl_s: f64,
     ) -> Result<Reserved, LoadError> {
-        let ttl_s = if ttl_s == 0.0 { self.config.admission.reservation_ttl_s } else { ttl_s };
+        let ttl_s = if ttl_s == 0.0 { self.config().admission.reservation_ttl_s } else { ttl_s };
         if !(ttl_s > 0.0 && ttl_s <= TTL_S_MAX) {
             return Err(ReservationError::Ttl(ttl_s).into());
         }
@@ -176,6 +183,9 @@ impl Node {
             Known::New { replaces } => replaces,
         };
         let replaced = replaces.and_then(|old| self.desk.ledger().get(old).cloned());
+        if !matches!(hold, Hold::Nothing) {
+            self.within_share(ask, replaced.as_ref())?;
+        }
         let own = [Some(ask.model.name()), replaced.as_ref().map(|old| name(&old.file))];
         let except: Vec<_> = own.iter().flatten().map(String::as_str).collect();
         let mut candidates = Vec::with_capacity(known.len());
@@ -217,6 +227,25 @@ impl Node {
             self.unload_one(&old).await;
         }
         Ok((weighed, Some(place)))
+    }
+
+    /// Has the caller room for one more session, whose place `replaced` gives up?
+    fn within_share(&self, ask: &Ask, replaced: Option<&Held>) -> Result<(), LoadError> {
+        let Some(most) = ask.caller.sessions_max() else { return Ok(()) };
+        let sessions = self.sessions();
+        let live = sessions.iter().filter(|session| !session.state().is_over()).map(|session| &session.file);
+        let ledger = self.desk.ledger();
+        let files = live.chain(ledger.files()).filter(|file| ask.caller.may_use(&file.model));
+        let mut has: BTreeSet<_> = files.map(name).collect();
+        has.remove(&ask.model.name());
+        if let Some(replaced) = replaced {
+            has.remove(&name(&replaced.file));
+        }
+        if has.len() < most {
+            return Ok(());
+        }
+        let tenant = ask.caller.tenant().unwrap_or_default().to_owned();
+        Err(LoadError::TooManySessions { tenant, most })
     }
 
     fn asked_before(&self, ask: &Ask, hold: Hold<'_>) -> Result<Known, LoadError> {
@@ -320,7 +349,7 @@ impl Node {
                 false => join(kinds.iter().map(ToString::to_string).collect()),
             },
             has: join(
-                self.config
+                self.config()
                     .device
                     .iter()
                     .map(|device| {
