@@ -217,6 +217,18 @@ pub enum Isolation {
     Session,
 }
 
+/// What workers are kept from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxKind {
+    /// The network, other processes, and files that are neither models nor libraries nor the device's.
+    Files,
+    /// The network and other processes.
+    Network,
+    /// Nothing.
+    None,
+}
+
 /// One device.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -252,6 +264,15 @@ pub struct Device {
     /// unlimited.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
+    /// What its workers are kept from; by default everything that can be, but on a GPU files, whose drivers open many.
+    #[serde(default)]
+    pub sandbox: Option<SandboxKind>,
+    /// Files and folders that its workers may read besides the model repository and the system's libraries.
+    #[serde(default)]
+    pub sandbox_read: Vec<PathBuf>,
+    /// Most bytes of memory of a worker's own; at least 64 MiB. No limit by default.
+    #[serde(default)]
+    pub worker_memory_bytes: Option<u64>,
     /// Options of the emulator.
     #[serde(default)]
     pub emulator: Option<toml::Table>,
@@ -307,6 +328,9 @@ impl Default for Config {
                 quantum_ms: None,
                 run_max: None,
                 memory_bytes: None,
+                sandbox: None,
+                sandbox_read: Vec::new(),
+                worker_memory_bytes: None,
                 emulator: None,
                 torch: None,
                 tflite: None,
@@ -561,6 +585,14 @@ impl Device {
         })
     }
 
+    /// What its workers are kept from.
+    pub fn sandbox(&self) -> SandboxKind {
+        self.sandbox.unwrap_or(match self.kind {
+            DeviceKind::Cpu | DeviceKind::Edgetpu => SandboxKind::Files,
+            DeviceKind::Gpu => SandboxKind::Network,
+        })
+    }
+
     /// Bytes for models; none where nothing here says so.
     pub fn memory_bytes(&self) -> Option<u64> {
         let emulated = || self.emulator.as_ref()?.get("memory-bytes")?.as_integer()?.try_into().ok();
@@ -609,6 +641,12 @@ impl Device {
             return range(&key("source"), &source.to_string(), want);
         }
         within(&key("threads"), self.threads, 0, 1024, "0 to 1024")?;
+        if let Some(bytes) = self.worker_memory_bytes {
+            within(&key("worker-memory-bytes"), bytes, 1 << 26, 1 << 50, "67108864 (64 MiB) or more")?;
+        }
+        if let Some(path) = self.sandbox_read.iter().find(|path| !path.is_absolute()) {
+            return range(&key("sandbox-read"), &path.display().to_string(), "paths that begin with '/'");
+        }
         self.sharing_in_range(&key)
     }
 
@@ -744,6 +782,18 @@ mod tests {
                 "quantum-ms = NaN",
             ),
             ("device = []", "at least one device"),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['torch']\nworker-memory-bytes = 5",
+                "device[0].worker-memory-bytes = 5: 67108864",
+            ),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['torch']\nsandbox-read = ['x']",
+                "device[0].sandbox-read = x",
+            ),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['torch']\nsandbox = 'all'",
+                "unknown variant `all`",
+            ),
             ("[[device]]\nname = '../x'\nkind = 'gpu'\nruntimes = ['onnx']", "device[0].name"),
             ("[[device]]\nname = 'a'\nkind = 'npu'\nruntimes = ['onnx']", "unknown variant `npu`"),
             ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['cuda']", "a runtime of this release"),

@@ -10,6 +10,8 @@ use crate::repository::Repository;
 
 /// Where a system's state lives, and where a user's does, below the home directory.
 const SYSTEM_STATE: &str = "/var/lib/edgemux";
+/// The model repository, if no other is named, in the state directory.
+const MODELS: &str = "models";
 const USER_STATE: &str = ".local/state/edgemux";
 
 /// Threads chosen at most when the configuration leaves it open: beyond these, accelerators are what is waited for.
@@ -29,6 +31,9 @@ pub fn configuration(args: &Args) -> Result<Config> {
     config.state_dir = args.state_dir.clone().or(config.state_dir).or_else(|| Some(default_state_dir()));
     config.model_repository = args.model_repository.clone().or(config.model_repository);
     config.device_root = args.device_root.clone().unwrap_or(config.device_root);
+    if let Some(state) = &config.state_dir {
+        config.model_repository.get_or_insert_with(|| state.join(MODELS));
+    }
     config.check()?;
     Ok(config)
 }
@@ -39,15 +44,12 @@ pub fn repository(config: &Config) -> Result<Repository> {
     std::fs::create_dir_all(&state).with_context(|| {
         format!("cannot make the state directory {}; choose another --state-dir", state.display())
     })?;
-    let models = match &config.model_repository {
-        Some(named) => named.clone(),
-        None => {
-            let models = state.join("models");
-            std::fs::create_dir_all(&models)
-                .with_context(|| format!("cannot make the model repository {}", models.display()))?;
-            models
-        }
-    };
+    let models = config.model_repository.clone().unwrap_or_else(|| state.join(MODELS));
+    // One that somebody has named is there, or its name is wrong.
+    if models == state.join(MODELS) {
+        std::fs::create_dir_all(&models)
+            .with_context(|| format!("cannot make the model repository {}", models.display()))?;
+    }
     let repository = Repository::open(&models)
         .with_context(|| format!("the model repository {} cannot be used", models.display()))?;
     Ok(repository)

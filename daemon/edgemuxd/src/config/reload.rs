@@ -46,6 +46,9 @@ impl Device {
             ("isolation", self.isolation != next.isolation),
             ("threads", self.threads != next.threads),
             ("memory-bytes", self.memory_bytes != next.memory_bytes),
+            ("sandbox", self.sandbox() != next.sandbox()),
+            ("sandbox-read", self.sandbox_read != next.sandbox_read),
+            ("worker-memory-bytes", self.worker_memory_bytes != next.worker_memory_bytes),
             // Workers have as many lanes as they were started with.
             ("width", self.sharing().width < next.sharing().width),
             ("the options of a runtime", options(self) != options(next)),

@@ -9,6 +9,7 @@ mod hardware;
 mod inner;
 mod outcome;
 mod request;
+mod sandbox;
 mod supervisor;
 mod timer;
 mod utilisation;

@@ -4,6 +4,7 @@
 //! started at once (then ever later, [`Backoff`]) and given the sessions again; a model that was running whenever its
 //! worker crashed is blamed, and quarantined at the limit ([`CrashLedger`]). A worker that is one session's own ends with it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use edgemux_runtime_api::supervise::{Backoff, BackoffPolicy, CrashLedger};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use super::sandbox;
 use super::warm_up::warm_up;
 use super::workers::WorkerKey;
 use super::{Device, Failure, Purpose};
@@ -200,6 +202,11 @@ impl Supervisor {
         if let Some(uuid) = self.device.gpu_uuid().filter(|_| self.sees_one_gpu) {
             // CUDA counts GPUs in another order than the driver's own library: the worker is shown only this one.
             command.environment.push(("CUDA_VISIBLE_DEVICES".into(), uuid.into()));
+        }
+        let config = self.current.get();
+        let models = config.model_repository.as_deref().unwrap_or(Path::new(""));
+        if let Some(device) = config.device.iter().find(|device| device.name == self.device.name) {
+            sandbox::enclose(&mut command, device, self.key.runtime, models);
         }
         Worker::spawn(&command, &self.spec, self.device.lanes, GREETING_PATIENCE).await
     }
