@@ -87,6 +87,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Who may call. With none, whoever reaches a socket may do everything.
     pub tenant: Vec<Tenant>,
+    /// How often the model repository is looked at for what has changed, in seconds; 0.1 to 86,400. 0 does not look.
+    pub repository_poll_s: f64,
     /// What one client or session may use.
     pub limits: Limits,
     /// When a worker is given up.
@@ -310,6 +312,7 @@ impl Default for Config {
             tls: None,
             tenant: Vec::new(),
             threads: 0,
+            repository_poll_s: 0.0,
             load_at_start: LoadAtStart::Declared,
             limits: Limits::default(),
             supervision: Supervision::default(),
@@ -470,6 +473,9 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.listen.is_empty() {
             return range("listen", "[]", "at least one address");
+        }
+        if self.repository_poll_s != 0.0 {
+            within("repository-poll-s", self.repository_poll_s, 0.1, 86_400.0, "0, or 0.1 to 86400 seconds")?;
         }
         self.listen.iter().try_for_each(|listen| self.check_listen(listen))?;
         for (at, tenant) in self.tenant.iter().enumerate() {
@@ -744,6 +750,8 @@ mod tests {
             ("colour = 'red'", "unknown field `colour`"),
             ("[limits]\nqueue-request = 3", "unknown field `queue-request`"),
             ("threads = 65", "threads = 65: 0 to 64"),
+            ("repository-poll-s = 0.01", "repository-poll-s = 0.01: 0, or 0.1 to 86400"),
+            ("repository-poll-s = nan", "repository-poll-s = NaN"),
             ("drain-grace-s = nan", "drain-grace-s = NaN"),
             ("drain-grace-s = -1.0", "drain-grace-s = -1"),
             ("listen = []", "at least one address"),

@@ -1,6 +1,7 @@
 //! The node: its devices, its model repository, and the sessions that serve its models.
 
 mod admission;
+mod follow;
 mod hardware;
 mod second_look;
 mod trial;
@@ -23,10 +24,10 @@ use crate::regions::Regions;
 use crate::repository::{Repository, RepositoryError};
 use crate::session::{Session, State, Step};
 use crate::status::{self, History, Journal};
-use crate::terms::{Terms, TermsError};
+use crate::terms::TermsError;
 
-pub(crate) use self::admission::Ask;
 use self::admission::Hold;
+pub(crate) use self::admission::{Ask, Wanted};
 
 /// How many samples what is known of a newcomer counts for.
 const PRIOR_SAMPLES: u64 = 16;
@@ -195,6 +196,7 @@ impl Node {
         });
         tokio::spawn(second_look::run(Arc::downgrade(&node)));
         tokio::spawn(status::watch(Arc::downgrade(&node)));
+        tokio::spawn(follow::run(Arc::downgrade(&node)));
         tokio::spawn(hardware::run(Arc::downgrade(&node), hardware));
         node
     }
@@ -252,7 +254,8 @@ impl Node {
             let is_loaded = self.read().contains_key(&model);
             if wanted
                 && !is_loaded
-                && let Err(error) = self.load(&Caller::daemon(), &model, None, None).await
+                && let Err(error) =
+                    self.load(&Caller::daemon(), Wanted { model: &model, ..Wanted::default() }).await
             {
                 tracing::error!(%error, "at start");
             }
@@ -273,23 +276,19 @@ impl Node {
 
     /// Loads a model, by default its newest version under the terms in its `model.toml`, if admission has a place for it.
     /// One that serves already is replaced once the new session is ready.
-    pub async fn load(
-        &self,
-        caller: &Caller,
-        model: &str,
-        version: Option<&str>,
-        terms: Option<Terms>,
-    ) -> Result<Arc<Session>, LoadError> {
-        let ask = self.ask(caller, model, version, terms)?;
+    pub(crate) async fn load(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<Arc<Session>, LoadError> {
+        let ask = self.ask(caller, wanted)?;
         let (verdict, place) = self.decide(&ask, Hold::Load).await?;
         self.decided(&ask, &verdict);
-        match place {
-            Some(place) => self.bring_in(place).await,
-            None => {
-                let verdict = Box::new(verdict.seen_by(caller));
-                Err(LoadError::NotAdmitted { model: model.to_owned(), verdict })
-            }
+        let Some(place) = place else {
+            let verdict = Box::new(verdict.seen_by(caller));
+            return Err(LoadError::NotAdmitted { model: ask.model.model, verdict });
+        };
+        let session = self.bring_in(place).await?;
+        for other in self.others_of(&ask) {
+            self.unload_one(&other).await;
         }
+        Ok(session)
     }
 
     /// Loads what has a place.

@@ -16,7 +16,7 @@ use super::gate::known;
 use super::operations::{Operations, terms};
 use crate::access::Caller;
 use crate::desk::{Reason, ReservationError, TenantView, Verdict, Why};
-use crate::node::{Ask, LoadError};
+use crate::node::{Ask, LoadError, Wanted};
 use crate::terms::{Batching, Excess, Objective, Terms};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -83,7 +83,7 @@ impl Operations {
         let given = from_wire(asked)?;
         let given = (given != Terms::default()).then_some(given);
         let version = Some(version.as_str()).filter(|version| !version.is_empty());
-        Ok(self.node.ask(caller, &model, version, given)?)
+        Ok(self.node.ask(caller, Wanted { model: &model, version, terms: given, alone: false })?)
     }
 }
 

@@ -28,7 +28,7 @@ use super::infer::Way;
 use super::{description, infer, stream, terms};
 use crate::access::Caller;
 use crate::logging::Logging;
-use crate::node::{NoSession, Node};
+use crate::node::{NoSession, Node, Wanted};
 use crate::session::{Loaded, Session, State};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -254,8 +254,9 @@ impl GrpcInferenceService for InferenceService {
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
         let (caller, request) = known(request)?;
-        let (version, terms) = terms::from_parameters(&request.parameters)?;
-        self.node.load(&caller, &request.model_name, version.as_deref(), terms).await?;
+        let asked = terms::from_parameters(&request.parameters)?;
+        let (model, version) = (request.model_name.as_str(), asked.version.as_deref());
+        self.node.load(&caller, Wanted { model, version, terms: asked.terms, alone: asked.alone }).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 

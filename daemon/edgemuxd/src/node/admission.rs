@@ -22,10 +22,23 @@ use crate::terms::{Terms, statistic_name};
 /// Longest time that a reservation is held, s.
 const TTL_S_MAX: f64 = 86_400.0;
 
+/// What a caller asks for, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) model: &'a str,
+    /// By default the newest, or what its `model.toml` says.
+    pub(crate) version: Option<&'a str>,
+    /// By default those of its `model.toml`.
+    pub(crate) terms: Option<Terms>,
+    /// Whether its other versions go once it is ready.
+    pub(crate) alone: bool,
+}
+
 /// A model and the terms under which it is to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) caller: Caller,
+    pub(crate) alone: bool,
     pub(crate) model: ModelVersion,
     pub(crate) terms: Terms,
 }
@@ -54,9 +67,7 @@ impl Node {
     pub(crate) fn ask(
         &self,
         caller: &Caller,
-        model: &str,
-        version: Option<&str>,
-        terms: Option<Terms>,
+        Wanted { model, version, terms, alone }: Wanted<'_>,
     ) -> Result<Ask, LoadError> {
         if !caller.may_use(model) {
             let tenant = caller.tenant().unwrap_or_default().to_owned();
@@ -73,7 +84,7 @@ impl Node {
         terms.check()?;
         let declared = terms.version.map(|version| version.to_string());
         let model = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
-        Ok(Ask { caller: caller.clone(), model, terms })
+        Ok(Ask { caller: caller.clone(), alone, model, terms })
     }
 
     /// The verdict that a reservation would get; nothing is held.
@@ -186,8 +197,10 @@ impl Node {
         if !matches!(hold, Hold::Nothing) {
             self.within_share(ask, replaced.as_ref())?;
         }
-        let own = [Some(ask.model.name()), replaced.as_ref().map(|old| name(&old.file))];
-        let except: Vec<_> = own.iter().flatten().map(String::as_str).collect();
+        let mut own = vec![ask.model.name()];
+        own.extend(replaced.as_ref().map(|old| name(&old.file)));
+        own.extend(self.others_of(ask).iter().map(|session| session.name()));
+        let except: Vec<_> = own.iter().map(String::as_str).collect();
         let mut candidates = Vec::with_capacity(known.len());
         let mut fenced = Vec::new();
         for (device, _, profile) in &known {
@@ -229,6 +242,15 @@ impl Node {
         Ok((weighed, Some(place)))
     }
 
+    /// The sessions of the model's other versions that go once this one is ready.
+    pub(super) fn others_of(&self, ask: &Ask) -> Vec<Arc<Session>> {
+        let mut sessions = self.sessions();
+        let (model, version) = (&ask.model.model, ask.model.version);
+        let is_other = |session: &Session| session.file.model == *model && session.file.version != version;
+        sessions.retain(|session| ask.alone && is_other(session) && !session.state().is_over());
+        sessions
+    }
+
     /// Has the caller room for one more session, whose place `replaced` gives up?
     fn within_share(&self, ask: &Ask, replaced: Option<&Held>) -> Result<(), LoadError> {
         let Some(most) = ask.caller.sessions_max() else { return Ok(()) };
@@ -238,6 +260,9 @@ impl Node {
         let files = live.chain(ledger.files()).filter(|file| ask.caller.may_use(&file.model));
         let mut has: BTreeSet<_> = files.map(name).collect();
         has.remove(&ask.model.name());
+        for other in self.others_of(ask) {
+            has.remove(&other.name());
+        }
         if let Some(replaced) = replaced {
             has.remove(&name(&replaced.file));
         }
