@@ -97,6 +97,8 @@ pub struct Config {
     pub admission: Admission,
     /// How costs are learned.
     pub calibration: Calibration,
+    /// What is told of requests to others.
+    pub telemetry: Telemetry,
     /// How long requests may take to finish after SIGTERM, in seconds; 0 to 3600.
     pub drain_grace_s: f64,
     /// The devices; by default the processor as `cpu0`.
@@ -192,6 +194,16 @@ pub struct Calibration {
     pub trial_s: f64,
     /// How often what was learned is saved, in seconds; 1 to 86,400.
     pub save_period_s: f64,
+}
+
+/// What is told of requests to others.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Where traces go, by OTLP over gRPC: `http://HOST:PORT`. None are made without it.
+    pub otlp_endpoint: Option<String>,
+    /// Share of requests that are traced whose callers have not said; 0 to 1.
+    pub trace_share: f64,
 }
 
 /// How a device is shared.
@@ -318,6 +330,7 @@ impl Default for Config {
             supervision: Supervision::default(),
             admission: Admission::default(),
             calibration: Calibration::default(),
+            telemetry: Telemetry::default(),
             drain_grace_s: 30.0,
             device: vec![Device {
                 name: "cpu0".into(),
@@ -355,6 +368,12 @@ impl Default for Limits {
             connections: 1024,
             requests: 8192,
         }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, trace_share: 0.01 }
     }
 }
 
@@ -488,6 +507,7 @@ impl Config {
         self.supervision.check()?;
         self.admission.check()?;
         self.calibration.check()?;
+        self.telemetry.check()?;
         if self.device.is_empty() {
             return range("device", "[]", "at least one device");
         }
@@ -568,6 +588,18 @@ impl Calibration {
         within("calibration.trial-requests", self.trial_requests, 1, 1000, "1 to 1000")?;
         within("calibration.trial-s", self.trial_s, 0.01, 600.0, "0.01 to 600 seconds")?;
         within("calibration.save-period-s", self.save_period_s, 1.0, 86_400.0, "1 to 86400 seconds")
+    }
+}
+
+impl Telemetry {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(endpoint) = &self.otlp_endpoint {
+            let uri = endpoint.parse::<tonic::codegen::http::Uri>();
+            if !uri.is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some()) {
+                return range("telemetry.otlp-endpoint", endpoint, "an address like http://127.0.0.1:4317");
+            }
+        }
+        within("telemetry.trace-share", self.trace_share, 0.0, 1.0, "0 to 1")
     }
 }
 
@@ -782,6 +814,11 @@ mod tests {
             ("[supervision]\nhang-timeout-s = inf", "0.01 to 86400"),
             ("[admission]\nutilisation-max = 1.0", "admission.utilisation-max = 1: above 0 and below 1"),
             ("[admission]\nat-risk = 'evict'", "unknown variant `evict`"),
+            (
+                "[telemetry]\notlp-endpoint = 'collector'",
+                "telemetry.otlp-endpoint = collector: an address like",
+            ),
+            ("[telemetry]\ntrace-share = 2.0", "telemetry.trace-share = 2: 0 to 1"),
             ("[calibration]\ntrial-s = 0.0", "calibration.trial-s = 0: 0.01 to 600"),
             ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['onnx']\nwidth = 65", "device[0].width = 65"),
             ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['onnx']\nwidth = 0", "width"),

@@ -34,3 +34,4 @@ pub mod statistics;
 mod status;
 pub mod terms;
 pub mod tls;
+pub mod traces;

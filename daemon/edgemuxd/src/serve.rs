@@ -21,6 +21,7 @@ use crate::logging::Logging;
 use crate::node::Node;
 use crate::reload::reload;
 use crate::repository::Repository;
+use crate::traces::Traces;
 use crate::{service, tls};
 
 /// Binds, serves, loads what loads at start, and returns once a signal has come and requests have drained.
@@ -61,13 +62,14 @@ pub async fn run(
         announce(&format!("metrics on {address}"));
     }
 
+    let traces = Traces::start(&config.telemetry).context("telemetry.otlp-endpoint cannot be used")?;
     let node = Node::start(config, repository, hardware);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), repository = %node.repository.root().display(),
         devices = node.devices.len(), "edgemuxd"
     );
     let (stop, stopping) = watch::channel(false);
-    let services = Arc::new(Services::new(&node, logging, stopping.clone())?);
+    let services = Arc::new(Services::new(&node, traces.clone(), logging, stopping.clone())?);
     services.set_serving(false).await;
     let mut servers = JoinSet::new();
     for listener in listeners {
@@ -123,6 +125,10 @@ pub async fn run(
         Err(_) => tracing::warn!("not drained within the grace; the rest is dropped"),
     }
     node.save().await;
+    if let Some(traces) = traces {
+        // It waits for the collector.
+        let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+    }
     Ok(())
 }
 

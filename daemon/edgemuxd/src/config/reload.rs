@@ -12,12 +12,14 @@ impl Config {
             ("model-repository", self.model_repository != next.model_repository),
             ("state-dir", self.state_dir != next.state_dir),
             ("threads", self.threads != next.threads),
+            ("telemetry", self.telemetry != next.telemetry),
             ("limits.message-bytes", limits.message_bytes != others.message_bytes),
             ("limits.streams-per-connection", limits.streams_per_connection != others.streams_per_connection),
             ("limits.connections", limits.connections != others.connections),
         ]
         .into_iter()
-        .filter_map(|(key, differs)| differs.then(|| key.to_owned()))
+        .filter(|&(_, differs)| differs)
+        .map(|(key, _)| key.to_owned())
         .collect();
         let names =
             |config: &Self| config.device.iter().map(|device| device.name.clone()).collect::<Vec<_>>();
@@ -54,7 +56,8 @@ impl Device {
             ("the options of a runtime", options(self) != options(next)),
         ]
         .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
+        .filter(|&(_, differs)| differs)
+        .map(|(key, _)| key)
         .collect()
     }
 }
@@ -101,6 +104,7 @@ mod tests {
             (format!("model-repository = '/x'\n{DEVICE}"), "model-repository"),
             (format!("state-dir = '/x'\n{DEVICE}"), "state-dir"),
             (format!("threads = 3\n{DEVICE}"), "threads"),
+            (format!("[telemetry]\ntrace-share = 0.5\n{DEVICE}"), "telemetry"),
             (format!("[limits]\nmessage-bytes = 5000\n{DEVICE}"), "limits.message-bytes"),
             (format!("[limits]\nstreams-per-connection = 5\n{DEVICE}"), "limits.streams-per-connection"),
             (format!("[limits]\nconnections = 5\n{DEVICE}"), "limits.connections"),

@@ -20,6 +20,7 @@ use crate::device::{Purpose, Response, Submission, Ticket};
 use crate::node::{NoSession, Node};
 use crate::regions::Own;
 use crate::session::{Loaded, Session, State};
+use crate::traces::Traced;
 
 type Parameters = BTreeMap<String, InferParameter>;
 
@@ -33,6 +34,7 @@ pub(super) struct Underway {
     wanted: Vec<Wanted>,
     deadline: Option<Instant>,
     ticket: Ticket,
+    traced: Option<Traced>,
     /// It counts as under way until this is dropped.
     _permits: [Option<Permit>; 2],
 }
@@ -58,7 +60,7 @@ pub(super) fn start(node: &Node, mut request: ModelInferRequest, way: Way<'_>) -
 }
 
 /// How a request came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Way<'a> {
     /// Who sent it.
     pub caller: &'a Caller,
@@ -66,6 +68,8 @@ pub(super) struct Way<'a> {
     pub deadline: Option<Instant>,
     /// By a stream, which may have any number of responses?
     pub streaming: bool,
+    /// If it is traced.
+    pub traced: Option<Traced>,
 }
 
 fn submit(
@@ -73,7 +77,7 @@ fn submit(
     session: &Arc<Session>,
     request: ModelInferRequest,
     arrived: Instant,
-    Way { caller, deadline, streaming }: Way<'_>,
+    Way { caller, deadline, streaming, traced }: Way<'_>,
     permits: [Option<Permit>; 2],
 ) -> Result<Underway, Status> {
     let model = &session.file.model;
@@ -110,7 +114,7 @@ fn submit(
     };
     let ticket = device.submit(session, submission);
     let session = Arc::clone(session);
-    Ok(Underway { id: request.id, session, loaded, wanted, deadline, ticket, _permits: permits })
+    Ok(Underway { id: request.id, session, loaded, wanted, deadline, ticket, traced, _permits: permits })
 }
 
 impl Underway {
@@ -127,16 +131,36 @@ impl Underway {
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), self.ticket.next()).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    return Some(Err(Status::deadline_exceeded(format!(
+                    let late = Status::deadline_exceeded(format!(
                         "the request's deadline passed before model '{model}' answered"
-                    ))));
+                    ));
+                    return Some(Err(self.traced_to(late)));
                 }
             },
         };
         Some(match answer? {
-            Ok(response) => Ok(self.word(response)),
-            Err(failure) => Err(status::failure(model, &failure)),
+            Ok(response) => {
+                if response.last
+                    && let Some(mut traced) = self.traced.take()
+                {
+                    traced.had(response.course);
+                    traced.end(&self.session, Ok(()));
+                }
+                Ok(self.word(response))
+            }
+            Err(failure) => {
+                let status = status::failure(model, &failure);
+                Err(self.traced_to(status))
+            }
         })
+    }
+
+    /// It ends with this error.
+    fn traced_to(&mut self, error: Status) -> Status {
+        if let Some(traced) = self.traced.take() {
+            traced.end(&self.session, Err(&error));
+        }
+        error
     }
 
     fn word(&self, response: Response) -> ModelInferResponse {

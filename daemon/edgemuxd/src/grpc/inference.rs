@@ -30,6 +30,7 @@ use crate::access::Caller;
 use crate::logging::Logging;
 use crate::node::{NoSession, Node, Wanted};
 use crate::session::{Loaded, Session, State};
+use crate::traces::Traces;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -50,6 +51,8 @@ const EXTENSIONS: [&str; 8] = [
 pub(super) struct InferenceService {
     /// The node that serves.
     pub node: Arc<Node>,
+    /// Where requests' ways are told of.
+    pub traces: Option<Arc<Traces>>,
     /// What `LogSettings` changes.
     pub logging: Logging,
     /// Ends when the daemon drains: streams take no more requests then.
@@ -95,7 +98,8 @@ impl InferenceService {
         request: ModelInferRequest,
     ) -> Result<ModelInferResponse, Status> {
         let mut underway = {
-            let way = Way { caller, deadline: deadline(metadata), streaming: false };
+            let traced = self.traces.as_ref().and_then(|traces| traces.begin(metadata, caller.tenant()));
+            let way = Way { caller, deadline: deadline(metadata), streaming: false, traced };
             infer::start(&self.node, request, way)?
         };
         let answer = underway.next().await;
@@ -171,8 +175,9 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<BoxStream<ModelStreamInferResponse>> {
-        let (caller, requests) = known(request)?;
-        let responses = stream::serve(Arc::clone(&self.node), caller, requests, self.draining.clone());
+        let (metadata, extensions, requests) = request.into_parts();
+        let of = stream::Of { caller: caller(&extensions)?.clone(), metadata, traces: self.traces.clone() };
+        let responses = stream::serve(Arc::clone(&self.node), of, requests, self.draining.clone());
         Ok(Response::new(Box::pin(responses)))
     }
 

@@ -40,6 +40,7 @@ use crate::corked::Corked;
 use crate::listener::{Certificates, Listener};
 use crate::logging::Logging;
 use crate::node::Node;
+use crate::traces::Traces;
 
 /// A tensor of the usual size comes in one frame, which the model's inputs then share. With the 16 KiB that are HTTP/2's
 /// default, a tensor of 600 KB comes in 37 pieces, which takes half as much time again.
@@ -74,6 +75,7 @@ impl Services {
     /// The services of `node`. When `draining` becomes true, streams take no more requests and watches end.
     pub fn new(
         node: &Arc<Node>,
+        traces: Option<Arc<Traces>>,
         logging: Logging,
         draining: watch::Receiver<bool>,
     ) -> Result<Self, tonic_reflection::server::Error> {
@@ -82,7 +84,7 @@ impl Services {
         let health = HealthReporter::new();
         let health_service = HealthServer::new(Health::new(&health, draining.clone()));
         let operations = Operations { node: Arc::clone(node), draining: draining.clone() };
-        let inference = InferenceService { node: Arc::clone(node), logging, draining };
+        let inference = InferenceService { node: Arc::clone(node), traces, logging, draining };
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(edgemux_proto::FILE_DESCRIPTOR_SET)
