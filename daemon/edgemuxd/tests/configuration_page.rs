@@ -1,9 +1,11 @@
-//! `docs/configuration.md` lists every key that the configuration has, and no other, each with its default.
+//! `docs/configuration.md` lists every key that the configuration has, and no other, each with its default; and what the other
+//! guides show can be used.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use edgemuxd::config::{Config, ConfigError};
+use edgemuxd::terms::Terms;
 
 /// Options of these are a runtime's business: the daemon takes any and hands them on.
 const HANDED_ON: [&str; 4] = ["device.torch", "device.tflite", "device.edgetpu", "device.emulator"];
@@ -16,9 +18,19 @@ struct Row {
     default: Option<String>,
 }
 
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(docs().join("configuration.md")).unwrap()
+}
+
+/// The TOML that a page shows.
+fn shown(page: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(docs().join(page)).unwrap();
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block.to_owned()).collect()
 }
 
 fn rows(page: &str) -> Vec<Row> {
@@ -143,4 +155,17 @@ fn the_shipped_file_is_the_defaults() {
     (device.multiplexing, device.width, device.quantum_ms, device.run_max) = (None, None, None, None);
     shipped.device_root = PathBuf::clone(&default.device_root);
     assert_eq!(shipped, default);
+}
+
+#[test]
+fn configurations_and_terms_that_the_guides_show_are_taken() {
+    let configurations = shown("install.md");
+    assert!(configurations.len() >= 5, "one for each kind of node: {configurations:?}");
+    for configuration in configurations {
+        read(&configuration).unwrap_or_else(|error| panic!("{error}: {configuration}"));
+    }
+    let [terms] = &shown("terms-and-verdicts.md")[..] else { panic!("terms are shown once") };
+    let terms: Terms = toml::from_str(terms).unwrap();
+    terms.check().unwrap();
+    assert!(terms.guarantee().is_some() && terms.batching.is_some(), "{terms:?}");
 }

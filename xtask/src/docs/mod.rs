@@ -1,7 +1,8 @@
-//! The documentation that can be wrong without anybody noticing: a page made from a file, links, and names of metrics.
+//! The documentation that can be wrong without anybody noticing: a page made from a file, links, messages, names of metrics.
 
 mod configuration;
 mod links;
+mod messages;
 mod metrics;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::run::{root, say};
 const CONFIGURATION: &str = "systemd/edgemuxd.toml";
 const CONFIGURATION_PAGE: &str = "docs/configuration.md";
 const METRICS_PAGE: &str = "docs/metrics.md";
+const TROUBLES_PAGE: &str = "docs/troubleshooting.md";
 const DASHBOARD: &str = "docs/grafana/edgemux.json";
 const ALERTS: &str = "docs/grafana/edgemux-alerts.yml";
 
@@ -25,12 +27,17 @@ pub(crate) fn write() -> Result<()> {
     Ok(())
 }
 
-/// That those pages are up to date, that links lead somewhere, and that dashboard and alerts ask for what there is.
+/// That those pages are up to date, that links lead somewhere, that messages quoted are messages printed, and that dashboard
+/// and alerts ask for what there is.
 pub(crate) fn check() -> Result<()> {
     if configuration::page(&read(CONFIGURATION)?)? != read(CONFIGURATION_PAGE)? {
         bail!("{CONFIGURATION_PAGE} is out of date: {CONFIGURATION} has changed. Run `cargo xtask docs`");
     }
     links::check(&root())?;
+    let unknown = messages::unknown(&read(TROUBLES_PAGE)?, &root())?;
+    if !unknown.is_empty() {
+        bail!("{TROUBLES_PAGE} quotes what nobody prints:\n  {}", unknown.join("\n  "));
+    }
     let (page, alerts) = (read(METRICS_PAGE)?, read(ALERTS)?);
     let listed = metrics::listed(&page)?;
     let mut wrong = metrics::wrong_in(DASHBOARD, &metrics::of_dashboard(&read(DASHBOARD)?)?, &listed);
