@@ -4,6 +4,7 @@ mod configuration;
 mod links;
 mod messages;
 mod metrics;
+mod options;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,10 @@ pub(crate) fn write() -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     if configuration::page(&read(CONFIGURATION)?)? != read(CONFIGURATION_PAGE)? {
         bail!("{CONFIGURATION_PAGE} is out of date: {CONFIGURATION} has changed. Run `cargo xtask docs`");
+    }
+    let page = read(CONFIGURATION_PAGE)?;
+    for (runtime, source, name) in options::DECLARED {
+        options::check(&page, runtime, &read(source)?, name)?;
     }
     links::check(&root())?;
     let unknown = messages::unknown(&read(TROUBLES_PAGE)?, &root())?;
