@@ -66,7 +66,9 @@ fn sections(file: &str) -> Result<Vec<Section>> {
             prose.clear();
             in_example = false;
         } else if in_example {
-            section.examples.last_mut().map(|(_, lines)| lines.push(text.to_owned()));
+            if let Some((_, lines)) = section.examples.last_mut() {
+                lines.push(text.to_owned());
+            }
         } else if repeated {
             section.examples.push((prose.join(" "), vec![text.to_owned()]));
             prose.clear();
