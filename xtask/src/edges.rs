@@ -33,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("edgemux", &["edgemux-calibration", "edgemux-proto"]),
-    ("edgemux-tests", &["edgemux-proto"]),
+    ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
     ("xtask", &[]),
 ];
 

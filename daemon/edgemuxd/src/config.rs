@@ -1,5 +1,9 @@
 //! The configuration file: kebab-case keys, unknown keys refused, every value checked before anything starts.
 
+mod access;
+mod current;
+mod reload;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -10,6 +14,8 @@ use edgemux_multiplexer::Mode;
 use edgemux_runtime_api::runtime::DeviceKind;
 use serde::Deserialize;
 
+pub use self::access::{Tenant, Tls, TokenDigest};
+pub use self::current::Current;
 use crate::discovery::Source;
 use crate::runtimes::RuntimeKind;
 
@@ -47,10 +53,16 @@ pub enum ConfigError {
     },
     /// An address that anybody on the network could use.
     #[error(
-        "listen = {0}: anybody who reaches this address could use the devices. Listen on a loopback address or a \
-         unix socket, or set insecure = true if the network itself keeps others out"
+        "listen = {0}: anybody who reaches this address could use the devices. Listen on tls:{0}, a loopback address or \
+         a unix socket, or set insecure = true if the network itself keeps others out"
     )]
     Insecure(SocketAddr),
+    /// An address of TLS that would let anybody in.
+    #[error(
+        "listen = tls:{0}: anybody who reaches this address could use the devices. Set tls.client-ca, so that clients show \
+         certificates, or name those who may call as [[tenant]]s with tokens"
+    )]
+    Anybody(SocketAddr),
 }
 
 /// The whole configuration. Every field has a default, so an empty file is a valid one.
@@ -71,6 +83,12 @@ pub struct Config {
     pub threads: usize,
     /// Which models of the repository are loaded at start.
     pub load_at_start: LoadAtStart,
+    /// What the daemon shows on addresses of the kind `tls:`.
+    pub tls: Option<Tls>,
+    /// Who may call. With none, whoever reaches a socket may do everything.
+    pub tenant: Vec<Tenant>,
+    /// How often the model repository is looked at for what has changed, in seconds; 0.1 to 86,400. 0 does not look.
+    pub repository_poll_s: f64,
     /// What one client or session may use.
     pub limits: Limits,
     /// When a worker is given up.
@@ -114,6 +132,10 @@ pub struct Limits {
     pub requests_per_stream: usize,
     /// Shared memory regions that may be registered; 1 to 1,000,000.
     pub shared_memory_regions: usize,
+    /// Connections that may be open on all sockets together; 1 to 100,000.
+    pub connections: usize,
+    /// Clients' requests that may be under way on the whole node; 1 to 1,000,000.
+    pub requests: usize,
 }
 
 /// When a worker or a model is given up.
@@ -197,6 +219,18 @@ pub enum Isolation {
     Session,
 }
 
+/// What workers are kept from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxKind {
+    /// The network, other processes, and files that are neither models nor libraries nor the device's.
+    Files,
+    /// The network and other processes.
+    Network,
+    /// Nothing.
+    None,
+}
+
 /// One device.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -232,6 +266,15 @@ pub struct Device {
     /// unlimited.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
+    /// What its workers are kept from; by default everything that can be, but on a GPU files, whose drivers open many.
+    #[serde(default)]
+    pub sandbox: Option<SandboxKind>,
+    /// Files and folders that its workers may read besides the model repository and the system's libraries.
+    #[serde(default)]
+    pub sandbox_read: Vec<PathBuf>,
+    /// Most bytes of memory of a worker's own; at least 64 MiB. No limit by default.
+    #[serde(default)]
+    pub worker_memory_bytes: Option<u64>,
     /// Options of the emulator.
     #[serde(default)]
     pub emulator: Option<toml::Table>,
@@ -252,6 +295,8 @@ pub struct Device {
 pub enum Listen {
     /// TCP.
     Tcp(SocketAddr),
+    /// TLS over TCP.
+    Tls(SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
 }
@@ -264,7 +309,10 @@ impl Default for Config {
             model_repository: None,
             state_dir: None,
             insecure: false,
+            tls: None,
+            tenant: Vec::new(),
             threads: 0,
+            repository_poll_s: 0.0,
             load_at_start: LoadAtStart::Declared,
             limits: Limits::default(),
             supervision: Supervision::default(),
@@ -283,6 +331,9 @@ impl Default for Config {
                 quantum_ms: None,
                 run_max: None,
                 memory_bytes: None,
+                sandbox: None,
+                sandbox_read: Vec::new(),
+                worker_memory_bytes: None,
                 emulator: None,
                 torch: None,
                 tflite: None,
@@ -301,6 +352,8 @@ impl Default for Limits {
             streams_per_connection: 1024,
             requests_per_stream: 256,
             shared_memory_regions: 1024,
+            connections: 1024,
+            requests: 8192,
         }
     }
 }
@@ -340,12 +393,20 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(path) => Err(format!("unix:{path}: the path of a socket must begin with '/'")),
-            None => text.parse().map(Self::Tcp).map_err(|_| {
-                format!("{text:?} is no address: write 127.0.0.1:8001, [::1]:8001 or unix:/run/edgemux/edgemuxd.sock")
-            }),
+        let wrong = || {
+            format!(
+                "{text:?} is no address: write 127.0.0.1:8001, [::1]:8001, tls:0.0.0.0:8443 or \
+                 unix:/run/edgemux/edgemuxd.sock"
+            )
+        };
+        if let Some(path) = text.strip_prefix("unix:") {
+            let is_whole = path.starts_with('/');
+            let wrong = || format!("unix:{path}: the path of a socket must begin with '/'");
+            return is_whole.then(|| Self::Unix(path.into())).ok_or_else(wrong);
+        }
+        match text.strip_prefix("tls:") {
+            Some(address) => address.parse().map(Self::Tls).map_err(|_| wrong()),
+            None => text.parse().map(Self::Tcp).map_err(|_| wrong()),
         }
     }
 }
@@ -362,6 +423,7 @@ impl std::fmt::Display for Listen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Tls(address) => write!(f, "tls:{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -412,14 +474,14 @@ impl Config {
         if self.listen.is_empty() {
             return range("listen", "[]", "at least one address");
         }
-        for listen in &self.listen {
-            if let Listen::Tcp(address) = listen
-                && !address.ip().is_loopback()
-                && !self.insecure
-            {
-                return Err(ConfigError::Insecure(*address));
-            }
+        if self.repository_poll_s != 0.0 {
+            within("repository-poll-s", self.repository_poll_s, 0.1, 86_400.0, "0, or 0.1 to 86400 seconds")?;
         }
+        self.listen.iter().try_for_each(|listen| self.check_listen(listen))?;
+        for (at, tenant) in self.tenant.iter().enumerate() {
+            tenant.check(at)?;
+        }
+        access::check_apart(&self.tenant)?;
         within("threads", self.threads, 0, 64, "0 to 64")?;
         within("drain-grace-s", self.drain_grace_s, 0.0, 3600.0, "0 to 3600 seconds")?;
         self.limits.check()?;
@@ -449,13 +511,34 @@ impl Config {
     }
 }
 
+impl Config {
+    fn check_listen(&self, listen: &Listen) -> Result<(), ConfigError> {
+        match (listen, &self.tls) {
+            (Listen::Tcp(address), _) if !address.ip().is_loopback() && !self.insecure => {
+                Err(ConfigError::Insecure(*address))
+            }
+            (Listen::Tls(_), None) => {
+                range("listen", &listen.to_string(), "a certificate and its key, in the section [tls]")
+            }
+            (Listen::Tls(address), Some(tls)) => {
+                let is_open = self.tenant.is_empty() && tls.client_ca.is_none();
+                let is_open = is_open && !address.ip().is_loopback() && !self.insecure;
+                if is_open { Err(ConfigError::Anybody(*address)) } else { Ok(()) }
+            }
+            (Listen::Tcp(_) | Listen::Unix(_), _) => Ok(()),
+        }
+    }
+}
+
 impl Limits {
     fn check(&self) -> Result<(), ConfigError> {
         within("limits.message-bytes", self.message_bytes, 4096, 1 << 31, "4096 to 2147483648 bytes")?;
         within("limits.queue-requests", self.queue_requests, 1, 1_000_000, "1 to 1000000")?;
         within("limits.streams-per-connection", self.streams_per_connection, 1, 100_000, "1 to 100000")?;
         within("limits.requests-per-stream", self.requests_per_stream, 1, 100_000, "1 to 100000")?;
-        within("limits.shared-memory-regions", self.shared_memory_regions, 1, 1_000_000, "1 to 1000000")
+        within("limits.shared-memory-regions", self.shared_memory_regions, 1, 1_000_000, "1 to 1000000")?;
+        within("limits.connections", self.connections, 1, 100_000, "1 to 100000")?;
+        within("limits.requests", self.requests, 1, 1_000_000, "1 to 1000000")
     }
 }
 
@@ -508,6 +591,14 @@ impl Device {
         })
     }
 
+    /// What its workers are kept from.
+    pub fn sandbox(&self) -> SandboxKind {
+        self.sandbox.unwrap_or(match self.kind {
+            DeviceKind::Cpu | DeviceKind::Edgetpu => SandboxKind::Files,
+            DeviceKind::Gpu => SandboxKind::Network,
+        })
+    }
+
     /// Bytes for models; none where nothing here says so.
     pub fn memory_bytes(&self) -> Option<u64> {
         let emulated = || self.emulator.as_ref()?.get("memory-bytes")?.as_integer()?.try_into().ok();
@@ -556,6 +647,12 @@ impl Device {
             return range(&key("source"), &source.to_string(), want);
         }
         within(&key("threads"), self.threads, 0, 1024, "0 to 1024")?;
+        if let Some(bytes) = self.worker_memory_bytes {
+            within(&key("worker-memory-bytes"), bytes, 1 << 26, 1 << 50, "67108864 (64 MiB) or more")?;
+        }
+        if let Some(path) = self.sandbox_read.iter().find(|path| !path.is_absolute()) {
+            return range(&key("sandbox-read"), &path.display().to_string(), "paths that begin with '/'");
+        }
         self.sharing_in_range(&key)
     }
 
@@ -653,12 +750,34 @@ mod tests {
             ("colour = 'red'", "unknown field `colour`"),
             ("[limits]\nqueue-request = 3", "unknown field `queue-request`"),
             ("threads = 65", "threads = 65: 0 to 64"),
+            ("repository-poll-s = 0.01", "repository-poll-s = 0.01: 0, or 0.1 to 86400"),
+            ("repository-poll-s = nan", "repository-poll-s = NaN"),
             ("drain-grace-s = nan", "drain-grace-s = NaN"),
             ("drain-grace-s = -1.0", "drain-grace-s = -1"),
             ("listen = []", "at least one address"),
             ("listen = ['0.0.0.0:8001']", "insecure = true"),
             ("listen = ['localhost']", "is no address"),
             ("listen = ['unix:x.sock']", "must begin with '/'"),
+            ("listen = ['tls:localhost']", "is no address"),
+            ("listen = ['tls:127.0.0.1:1']", "listen = tls:127.0.0.1:1: a certificate and its key"),
+            ("listen = ['tls:0.0.0.0:1']\n[tls]\ncertificate = 'c'\nkey = 'k'", "Set tls.client-ca"),
+            ("[tls]\ncertificate = 'c'", "missing field `key`"),
+            ("[limits]\nconnections = 0", "limits.connections = 0: 1 to 100000"),
+            ("[limits]\nrequests = 0", "limits.requests = 0: 1 to 1000000"),
+            ("[[tenant]]\nname = '../a'\nadmin = true\nuids = [1]", "tenant[0].name = ../a"),
+            ("[[tenant]]\nname = 'a'\nuids = [1]", "tenant[0].models = []: at least one model"),
+            ("[[tenant]]\nname = 'a'\nmodels = ['x*y']\nuids = [1]", "tenant[0].models = x*y"),
+            (
+                "[[tenant]]\nname = 'a'\nadmin = true",
+                "known by one of uids, gids, token-sha256 or certificates",
+            ),
+            ("[[tenant]]\nname = 'a'\nadmin = true\ntoken-sha256 = ['secret']", "64 hexadecimal digits"),
+            (
+                "[[tenant]]\nname = 'a'\nadmin = true\nuids = [1]\nsessions = 0",
+                "tenant[0].sessions = 0: 1 to 10000",
+            ),
+            ("[[tenant]]\nname = 'a'\nadmin = true\nuids = [1]\nrequests = 0", "tenant[0].requests = 0"),
+            ("[[tenant]]\nname = 'a'\nadmin = true\nuids = [1]\nuid = 1", "unknown field `uid`"),
             ("[limits]\nmessage-bytes = 1", "4096 to 2147483648"),
             ("[supervision]\nhang-timeout-s = inf", "0.01 to 86400"),
             ("[admission]\nutilisation-max = 1.0", "admission.utilisation-max = 1: above 0 and below 1"),
@@ -671,6 +790,18 @@ mod tests {
                 "quantum-ms = NaN",
             ),
             ("device = []", "at least one device"),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['torch']\nworker-memory-bytes = 5",
+                "device[0].worker-memory-bytes = 5: 67108864",
+            ),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['torch']\nsandbox-read = ['x']",
+                "device[0].sandbox-read = x",
+            ),
+            (
+                "[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['torch']\nsandbox = 'all'",
+                "unknown variant `all`",
+            ),
             ("[[device]]\nname = '../x'\nkind = 'gpu'\nruntimes = ['onnx']", "device[0].name"),
             ("[[device]]\nname = 'a'\nkind = 'npu'\nruntimes = ['onnx']", "unknown variant `npu`"),
             ("[[device]]\nname = 'a'\nkind = 'gpu'\nruntimes = ['cuda']", "a runtime of this release"),
@@ -684,6 +815,33 @@ mod tests {
         ] {
             let error = read(text).expect_err(text);
             assert!(error.contains(said), "{text:?} gives {error:?}, not {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_tenant_is_known_by_is_no_others() {
+        let digest = "0".repeat(64);
+        for (field, mark) in [
+            ("uids", "[7]".to_owned()),
+            ("gids", "[7]".to_owned()),
+            ("token-sha256", format!("['{digest}']")),
+            ("certificates", "['x.example']".to_owned()),
+        ] {
+            let tenant = |name| format!("[[tenant]]\nname = '{name}'\nadmin = true\n{field} = {mark}\n");
+            assert!(read(&tenant("a")).is_ok());
+            let error = read(&(tenant("a") + &tenant("b"))).unwrap_err();
+            assert!(error.starts_with(&format!("tenant[1].{field} = ")), "{error}");
+            assert!(read(&(tenant("a") + &tenant("a"))).unwrap_err().starts_with("tenant[1].name = a"));
+        }
+    }
+
+    #[test]
+    fn tls_may_face_the_network_with_certificates_or_tenants() {
+        let tls = "[tls]\ncertificate = 'c'\nkey = 'k'\n";
+        let tenant = "[[tenant]]\nname = 'a'\nadmin = true\nuids = [1]\n";
+        for more in ["client-ca = 'ca'\n", tenant] {
+            let text = format!("listen = ['tls:0.0.0.0:8443']\n{tls}{more}");
+            assert_eq!(read(&text).unwrap().listen, [Listen::Tls(([0, 0, 0, 0], 8443).into())]);
         }
     }
 

@@ -6,8 +6,10 @@
 //! there.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod args;
 pub mod config;
+pub mod connection;
 pub mod corked;
 pub mod desk;
 pub mod device;
@@ -21,6 +23,7 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod regions;
+mod reload;
 pub mod repository;
 pub mod runtimes;
 pub mod serve;
@@ -30,3 +33,4 @@ pub mod start;
 pub mod statistics;
 mod status;
 pub mod terms;
+pub mod tls;

@@ -64,7 +64,8 @@ fn run(args: Args) -> Result<()> {
     // It takes variables out of the environment, which nobody may while there are other threads.
     let handed = ListenFd::from_env();
     let logging = Logging::start();
-    let (config, repository) = start::prepare(args)?;
+    let config = start::configuration(&args)?;
+    let repository = start::repository(&config)?;
     let threads = start::threads(config.threads);
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -74,7 +75,7 @@ fn run(args: Args) -> Result<()> {
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build().context("cannot start the network threads")?;
-    let ended = runtime.block_on(serve::run(config, repository, logging, handed));
+    let ended = runtime.block_on(serve::run(args, config, repository, logging, handed));
     // A driver that does not answer keeps nobody here.
     runtime.shutdown_timeout(BLOCKED_MAX);
     ended

@@ -79,7 +79,9 @@ fn sections(file: &str) -> Result<Vec<Section>> {
             sections.push(Section { header, commented, intro, ..Section::default() });
             prose.clear();
         } else if let Some((name, value)) = key(text) {
-            let (name, value) = (name.to_owned(), value.to_owned());
+            let (value, behind) = value.split_once(" # ").unwrap_or((value, ""));
+            prose.extend((!behind.is_empty()).then_some(behind));
+            let (name, value) = (name.to_owned(), value.trim_end().to_owned());
             section.keys.push(Key { name, value, commented: comment.is_some(), meaning: prose.join(" ") });
             prose.clear();
         } else if comment.is_some() {
@@ -142,7 +144,7 @@ mod tests {
 
     const FILE: &str = "# What this is.\n\n# Threads, 0 to 64.\nthreads = 0\n# The folder.\n# folder = \"/x\"\n\n\
         # Limits.\n[limits]\n# Bytes\n# at most.\nbytes = 1\n\n# A device.\n[[device]]\n# Its name.\nname = \"a\"\n\n\
-        # Of torch.\n# [device.torch]\n# Which, from 0.\n# index = 1\n\n# Another.\n# [[device]]\n# name = \"b\"\n";
+        # Of torch.\n# [device.torch]\n# Which, from 0.\n# index = 1\n# fast = true    # or slow\n\n# Another.\n# [[device]]\n# name = \"b\"\n";
 
     #[test]
     fn keys_are_told_with_default_or_example() {
@@ -153,7 +155,7 @@ mod tests {
             "| `folder` | none | The folder. For example `\"/x\"`. |",
             "## `[limits]`\n\nLimits.\n\n| key | default | meaning |\n|---|---|---|\n| `bytes` | `1` | Bytes at most. |",
             "## `[device.torch]`\n\nOf torch.\n\nNot there by default",
-            "| `index` | `1` | Which, from 0. |",
+            "| `index` | `1` | Which, from 0. |\n| `fast` | `true` | or slow |",
             "Another.\n\n```toml\n[[device]]\nname = \"b\"\n```",
         ] {
             assert!(rows.contains(row), "{row:?} is not in {rows}");

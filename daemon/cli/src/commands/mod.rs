@@ -17,7 +17,7 @@ pub(crate) mod top;
 pub(crate) mod unload;
 mod values;
 
-use crate::client::{Client, ConnectError, ServerAddress};
+use crate::client::{Client, ConnectError, Credentials, ServerAddress};
 use crate::output::Output;
 
 /// How a command that printed its result ended.
@@ -34,11 +34,12 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) server: ServerAddress,
+    pub(crate) credentials: Credentials,
     pub(crate) output: &'a Output,
 }
 
 impl Context<'_> {
     async fn connect(&self) -> Result<Client, ConnectError> {
-        Client::connect(&self.server).await
+        Client::connect(&self.server, &self.credentials).await
     }
 }

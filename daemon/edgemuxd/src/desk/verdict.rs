@@ -6,6 +6,7 @@ use edgemux_calibration::system::Mode;
 use edgemux_calibration::terms::Statistic;
 
 use super::system::{Place, Tenant};
+use crate::access::Caller;
 use crate::terms::{Terms, statistic_name};
 
 /// A decision with everything it rests on.
@@ -103,6 +104,21 @@ impl Why {
             Self::Undecided => "undecided",
             Self::Fenced => "fenced",
         }
+    }
+}
+
+impl Verdict {
+    /// What `caller` is told of it: of other tenants only that an objective of one would break.
+    pub(crate) fn seen_by(&self, caller: &Caller) -> Self {
+        let mut seen = self.clone();
+        seen.tenants.retain(|tenant| caller.may_see(&tenant.session));
+        for reason in &mut seen.reasons {
+            if !reason.session.is_empty() && !caller.may_see(&reason.session) {
+                let message = "the objective of another tenant would break".into();
+                *reason = Reason::plain(reason.why, &reason.device, message);
+            }
+        }
+        seen
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
 use super::drained;
-use super::infer::{self, Underway, boolean};
+use super::infer::{self, Underway, Way, boolean};
+use crate::access::Caller;
 use crate::node::Node;
 
 /// One request's next response, with the request if there may be more.
@@ -22,6 +23,7 @@ type Step = (Option<Underway>, Option<Result<ModelInferResponse, Status>>, Strin
 /// away drops it, and with it every request under way.
 pub(super) struct Responses {
     node: Arc<Node>,
+    caller: Caller,
     requests: Option<Streaming<ModelInferRequest>>,
     underway: FuturesUnordered<BoxFuture<'static, Step>>,
     limit: usize,
@@ -31,12 +33,14 @@ pub(super) struct Responses {
 /// Serves a stream until the client ends it or the daemon drains.
 pub(super) fn serve(
     node: Arc<Node>,
+    caller: Caller,
     requests: Streaming<ModelInferRequest>,
     draining: watch::Receiver<bool>,
 ) -> Responses {
-    let limit = node.config.limits.requests_per_stream;
+    let limit = node.config().limits.requests_per_stream;
     Responses {
         node,
+        caller,
         requests: Some(requests),
         underway: FuturesUnordered::new(),
         limit,
@@ -47,7 +51,8 @@ pub(super) fn serve(
 impl Responses {
     fn take(&mut self, request: ModelInferRequest) -> Option<ModelStreamInferResponse> {
         let id = request.id.clone();
-        match infer::start(&self.node, request, None, true) {
+        let way = Way { caller: &self.caller, deadline: None, streaming: true };
+        match infer::start(&self.node, request, way) {
             Ok(underway) => {
                 self.underway.push(Box::pin(step(underway)));
                 None

@@ -66,7 +66,8 @@ struct Diagnosis {
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Outcome, Error> {
     let patience = Duration::from_secs(args.patience);
-    let (binary, server, looked) = tokio::join!(binary(), Server::look(&context.server), look(patience));
+    let (binary, server, looked) =
+        tokio::join!(binary(), Server::look(&context.server, &context.credentials), look(patience));
     let mut checks = vec![binary];
     checks.extend(server.checks.iter().cloned());
     let machine = looked.unwrap_or_else(|check| {

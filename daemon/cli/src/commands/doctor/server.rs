@@ -6,7 +6,7 @@ use edgemux_proto::edgemux::v1;
 use edgemux_proto::inference::repository_index_response::ModelIndex;
 
 use super::Check;
-use crate::client::{Client, ServerAddress};
+use crate::client::{Client, Credentials, ServerAddress};
 use crate::format;
 use crate::rpc::RpcError;
 
@@ -25,8 +25,8 @@ pub(super) struct Server {
 // === impl Server ===
 
 impl Server {
-    pub(super) async fn look(server: &ServerAddress) -> Self {
-        let client = match Client::connect(server).await {
+    pub(super) async fn look(server: &ServerAddress, credentials: &Credentials) -> Self {
+        let client = match Client::connect(server, credentials).await {
             Ok(client) => client,
             Err(error) => {
                 let advice = "start the daemon (systemctl start edgemuxd), or name its address with --server";
