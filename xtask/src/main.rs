@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` runs every test, `cargo xtask check` every other check.
 #![forbid(unsafe_code)]
 
+mod docs;
 mod edges;
 mod native;
 mod python;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
   check            format, clippy, documentation, dependency edges, shipped configuration files and systemd units
+  docs             write docs/configuration.md from systemd/edgemuxd.toml
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
@@ -42,6 +44,7 @@ fn chore() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["check"] => check(),
+        ["docs"] => docs::write(),
         ["native", "--arch", architecture, ref parts @ ..] => {
             print!("{}", native::environment_for(architecture, parts)?.exports());
             Ok(())
@@ -81,6 +84,8 @@ fn check() -> Result<()> {
     cargo_with(&native, &clippy)?;
     say("documentation");
     rustdoc_with(&native, &["doc", "--workspace", "--all-features", "--no-deps"])?;
+    say("pages, links, dashboard and alerts");
+    docs::check()?;
     say("dependency edges");
     edges::check()?;
     say("shipped configuration file");

@@ -404,7 +404,13 @@ impl Supervisor {
         self.device.handle(Event::Resumed(session.id));
         let warmed =
             warm_up(&self.device, &session, &loaded.signature, limits.warm_up_requests, Purpose::WarmUp);
-        match tokio::time::timeout(limits.load_timeout(), warmed).await {
+        let warmed = tokio::select! {
+            biased;
+            // What it had is answered by whoever serves it, which is this task.
+            _ = worker.dead() => return Err(()),
+            warmed = tokio::time::timeout(limits.load_timeout(), warmed) => warmed,
+        };
+        match warmed {
             Ok(Ok(())) => {}
             // It was unloaded meanwhile: that command comes next.
             Ok(Err(Failure::Refused(_))) => {}
