@@ -2,7 +2,6 @@
 //! a gap.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use edgemux_proto::inference::model_repository_parameter::ParameterChoice;
 use edgemux_proto::inference::{ModelRepositoryParameter, RepositoryModelLoadRequest};
@@ -13,16 +12,6 @@ use tonic::Code;
 
 const DEVICE: &str =
     "[[device]]\nname = 'gpu0'\nkind = 'gpu'\nruntimes = ['emulator']\nmultiplexing = 'exclusive'\n";
-
-/// Puts version `version` of the model beside its first.
-fn add_version(models: &Path, model: &str, version: u32, mean_ms: f64) {
-    let folder = models.join(model);
-    let made = tempfile::tempdir().unwrap();
-    Emulated::new(mean_ms).write(made.path(), "made");
-    let to = folder.join(version.to_string());
-    std::fs::create_dir_all(&to).unwrap();
-    std::fs::copy(made.path().join("made/1/model.emu.toml"), to.join("model.emu.toml")).unwrap();
-}
 
 async fn until_serving(client: &Client, expected: &[&str]) {
     let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
@@ -43,7 +32,7 @@ async fn what_appears_is_loaded_what_changes_is_replaced_under_load_and_what_goe
 
     let load = Load::start(&daemon, &echo("a", [1.0; 4]), 4).await;
     load.until_succeeded(20).await;
-    add_version(&models, "a", 2, 2.0);
+    Emulated::new(2.0).write_version(&models, "a", 2);
     until_serving(&client, &["a/2", "b/1"]).await;
     load.until_succeeded(20).await;
     // A version that cannot be loaded leaves the one that serves.
@@ -54,7 +43,7 @@ async fn what_appears_is_loaded_what_changes_is_replaced_under_load_and_what_goe
     assert_eq!(client.session_names().await, ["a/2", "a/3", "b/1"], "what failed is shown");
     load.until_succeeded(20).await;
     // Mended in place, it is taken.
-    add_version(&models, "a", 3, 1.0);
+    Emulated::new(1.0).write_version(&models, "a", 3);
     until_serving(&client, &["a/3", "b/1"]).await;
     load.until_succeeded(20).await;
     let failed: Vec<_> = load.stop().await.into_iter().filter(|outcome| outcome.code != Code::Ok).collect();
@@ -71,7 +60,7 @@ async fn what_appears_is_loaded_what_changes_is_replaced_under_load_and_what_goe
 async fn a_version_takes_the_place_of_another_once_it_is_ready() {
     let daemon = Setup::bare(DEVICE).emulated("a", Emulated::new(1.0)).start().await;
     let client = daemon.client().await;
-    add_version(&daemon.setup().models(), "a", 2, 1.0);
+    Emulated::new(1.0).write_version(&daemon.setup().models(), "a", 2);
     let replacing = |replace: bool| {
         let parameter = |choice| ModelRepositoryParameter { parameter_choice: Some(choice) };
         let parameters = BTreeMap::from([
