@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod edges;
+mod manual;
 mod native;
+mod package;
 mod python;
 mod run;
 mod rust_tests;
@@ -20,11 +22,14 @@ usage: cargo xtask COMMAND
   test             build the binaries, then run every test: Rust, end to end, and the Python clients'
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
-  check            format, clippy, documentation, dependency edges, shipped configuration files and systemd units
+  check            format, clippy, documentation, dependency edges, shipped configuration files, systemd units, manual and
+                   completions
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
                    cargo finds them: eval \"$(cargo xtask native)\"
+  package [--arch ARCH] [--revision N]
+                   make the Debian packages in target/debian, for this machine or for ARCH (x86_64, aarch64); needs cargo-deb
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +47,7 @@ fn chore() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["check"] => check(),
+        ["package", ref options @ ..] => packages(options),
         ["native", "--arch", architecture, ref parts @ ..] => {
             print!("{}", native::environment_for(architecture, parts)?.exports());
             Ok(())
@@ -87,5 +93,19 @@ fn check() -> Result<()> {
     let file = root().join("systemd/edgemuxd.toml");
     cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
     say("systemd units");
-    units::check()
+    units::check()?;
+    say("manual and completions");
+    manual::check()
+}
+
+fn packages(options: &[&str]) -> Result<()> {
+    let (mut architecture, mut revision) = (std::env::consts::ARCH, "1");
+    for option in options.chunks(2) {
+        match *option {
+            ["--arch", given] => architecture = given,
+            ["--revision", given] => revision = given,
+            _ => bail!("{USAGE}"),
+        }
+    }
+    package::make(architecture, revision)
 }
