@@ -8,6 +8,7 @@ mod package;
 mod python;
 mod run;
 mod rust_tests;
+mod system_files;
 mod units;
 
 use std::process::ExitCode;
@@ -28,8 +29,9 @@ usage: cargo xtask COMMAND
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
                    cargo finds them: eval \"$(cargo xtask native)\"
-  package [--arch ARCH] [--revision N]
-                   make the Debian packages in target/debian, for this machine or for ARCH (x86_64, aarch64); needs cargo-deb
+  package [--arch ARCH] [--revision N] [--out DIR]
+                   make the Debian packages, in target/debian or DIR, for this machine or for ARCH (x86_64, aarch64); needs
+                   cargo-deb
 ";
 
 fn main() -> ExitCode {
@@ -94,18 +96,21 @@ fn check() -> Result<()> {
     cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
     say("systemd units");
     units::check()?;
+    say("user, folders and device rules");
+    system_files::check()?;
     say("manual and completions");
     manual::check()
 }
 
 fn packages(options: &[&str]) -> Result<()> {
-    let (mut architecture, mut revision) = (std::env::consts::ARCH, "1");
+    let (mut architecture, mut revision, mut out) = (std::env::consts::ARCH, "1", None);
     for option in options.chunks(2) {
         match *option {
             ["--arch", given] => architecture = given,
             ["--revision", given] => revision = given,
+            ["--out", given] => out = Some(given),
             _ => bail!("{USAGE}"),
         }
     }
-    package::make(architecture, revision)
+    package::make(architecture, revision, out)
 }

@@ -16,7 +16,7 @@ pub(crate) fn check() -> Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     package::pages_and_completions(&Path::new(target).join("debug"), folder.path())?;
 
-    let pages = files(&folder.path().join("man"))?;
+    let pages = package::files(&folder.path().join("man"))?;
     for name in ["edgemux.1", "edgemuxd.8", "edgemuxd.toml.5"] {
         if !pages.iter().any(|page| page.ends_with(name)) {
             bail!("there is no page {name}");
@@ -27,7 +27,7 @@ pub(crate) fn check() -> Result<()> {
     } else {
         say("NOT CHECKED: the pages of the manual, for want of mandoc (Debian: apt-get install mandoc)");
     }
-    for script in files(&folder.path().join("completions"))? {
+    for script in package::files(&folder.path().join("completions"))? {
         let shell = script.extension().unwrap_or_default().to_string_lossy();
         if there_is(&shell) {
             run(Command::new(&*shell).arg("-n").arg(&script))?;
@@ -41,9 +41,4 @@ pub(crate) fn check() -> Result<()> {
 fn there_is(program: &str) -> bool {
     let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     asked.is_ok()
-}
-
-fn files(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    Ok(entries.flatten().map(|entry| entry.path()).collect())
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use self::build::Target;
 use crate::native;
-use crate::run::{cargo, cargo_command, cargo_output, run, say};
+use crate::run::{cargo, cargo_command, cargo_output, root, run, say};
 
 /// A package, by the crate whose metadata describes it.
 struct Package {
@@ -51,9 +51,13 @@ const PACKAGES: &[Package] = &[
 
 const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
-/// Makes the packages for an architecture, as Rust calls it, and prints where they are.
-pub(crate) fn make(architecture: &str, revision: &str) -> Result<()> {
+/// Makes the packages for an architecture, as Rust calls it, and prints where they are: in `out`, or else in `debian` of cargo's
+/// target directory. cargo-deb removes those of other revisions from there.
+pub(crate) fn make(architecture: &str, revision: &str, out: Option<&str>) -> Result<()> {
     there_is_cargo_deb()?;
+    if let Some(out) = out {
+        std::fs::create_dir_all(root().join(out)).with_context(|| format!("cannot make {out}"))?;
+    }
     let metadata = metadata()?;
     let target =
         Target::of(architecture, Path::new(metadata["target_directory"].as_str().unwrap_or("target")))?;
@@ -75,6 +79,9 @@ pub(crate) fn make(architecture: &str, revision: &str) -> Result<()> {
         let mut deb = cargo_command();
         deb.args(["deb", "--no-build", "--locked", "--strip", "--profile", build::PROFILE]);
         deb.args(["--package", package.of, "--deb-revision", revision]);
+        if let Some(out) = out {
+            deb.arg("--output").arg(out);
+        }
         run(deb.args(target.arguments()))?;
     }
     Ok(())
@@ -110,7 +117,9 @@ fn generate(target: &Target, folder: &Path) -> Result<()> {
             target.root().join("debug")
         }
     };
-    pages_and_completions(&binaries, folder)
+    pages_and_completions(&binaries, folder)?;
+    // cargo-deb compresses no page that lies among built files.
+    files(&folder.join("man"))?.iter().try_for_each(|page| compress(page))
 }
 
 /// Has the daemon and the command of `binaries` write their pages into `man`, and completions into `completions`.
@@ -133,6 +142,17 @@ fn empty(folder: PathBuf) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The files of a folder.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// Puts a compressed file in a file's place, the same bytes each time.
+fn compress(file: &Path) -> Result<()> {
+    run(Command::new("gzip").args(["--best", "--no-name", "--force"]).arg(file))
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
     made.and_then(|()| std::fs::copy(from, to))
@@ -143,7 +163,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::root;
 
     #[test]
     fn packages_of_runtimes_fit_daemons_of_the_same_protocol_alone() -> Result<()> {

@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::run::{cargo_output, run};
+use super::compress;
+use crate::run::cargo_output;
 
 /// What crates call the files with their licences.
 const NAMES: &[&str] = &["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
@@ -20,7 +21,7 @@ pub(super) fn write(name: &str, crates: &[&str], folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&file, text))
         .with_context(|| format!("cannot write {}", file.display()))?;
-    run(std::process::Command::new("gzip").args(["--best", "--no-name", "--force"]).arg(&file))
+    compress(&file)
 }
 
 fn text(metadata: &Value, crates: &[&str]) -> Result<String> {
