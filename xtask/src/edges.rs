@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
+    ("edgemux-manual", &[]),
     ("edgemux-runtime-onnx", &["edgemux-runtime-api"]),
     ("edgemux-runtime-emulator", &["edgemux-runtime-api"]),
     ("edgemux-tflite-common", &["edgemux-runtime-api"]),
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "edgemuxd",
         &[
             "edgemux-calibration",
+            "edgemux-manual",
             "edgemux-multiplexer",
             "edgemux-proto",
             "edgemux-runtime-api",
@@ -32,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-tflite-common",
         ],
     ),
-    ("edgemux", &["edgemux-calibration", "edgemux-proto"]),
+    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
     ("xtask", &[]),
 ];

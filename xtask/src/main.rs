@@ -3,10 +3,13 @@
 
 mod docs;
 mod edges;
+mod manual;
 mod native;
+mod package;
 mod python;
 mod run;
 mod rust_tests;
+mod system_files;
 mod units;
 
 use std::process::ExitCode;
@@ -21,12 +24,16 @@ usage: cargo xtask COMMAND
   test             build the binaries, then run every test: Rust, end to end, and the Python clients'
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
-  check            format, clippy, documentation, dependency edges, shipped configuration files and systemd units
+  check            format, clippy, documentation, dependency edges, shipped configuration files, systemd units, manual and
+                   completions
   docs             write docs/configuration.md from systemd/edgemuxd.toml
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
                    cargo finds them: eval \"$(cargo xtask native)\"
+  package [--arch ARCH] [--revision N] [--out DIR]
+                   make the Debian packages, in target/debian or DIR, for this machine or for ARCH (x86_64, aarch64); needs
+                   cargo-deb
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +52,7 @@ fn chore() -> Result<()> {
         ["test"] => test(),
         ["check"] => check(),
         ["docs"] => docs::write(),
+        ["package", ref options @ ..] => packages(options),
         ["native", "--arch", architecture, ref parts @ ..] => {
             print!("{}", native::environment_for(architecture, parts)?.exports());
             Ok(())
@@ -92,5 +100,22 @@ fn check() -> Result<()> {
     let file = root().join("systemd/edgemuxd.toml");
     cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
     say("systemd units");
-    units::check()
+    units::check()?;
+    say("user, folders and device rules");
+    system_files::check()?;
+    say("manual and completions");
+    manual::check()
+}
+
+fn packages(options: &[&str]) -> Result<()> {
+    let (mut architecture, mut revision, mut out) = (std::env::consts::ARCH, "1", None);
+    for option in options.chunks(2) {
+        match *option {
+            ["--arch", given] => architecture = given,
+            ["--revision", given] => revision = given,
+            ["--out", given] => out = Some(given),
+            _ => bail!("{USAGE}"),
+        }
+    }
+    package::make(architecture, revision, out)
 }

@@ -65,6 +65,8 @@ enum Command {
     Doctor(commands::doctor::Args),
     Plan(commands::plan::Args),
     Experiment(commands::experiment::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 impl Cli {
@@ -86,6 +88,8 @@ impl Cli {
             Command::Doctor(args) => commands::doctor::run(args, &context).await,
             Command::Plan(args) => commands::plan::run(&args, &context),
             Command::Experiment(args) => commands::experiment::run(&args, &context),
+            Command::Completions(args) => commands::completions::run(&args, &context),
+            Command::Man(args) => commands::man::run(&args, &context),
         }
     }
 }
@@ -180,6 +184,8 @@ mod tests {
             "edgemux plan --example pi",
             "edgemux experiment",
             "edgemux experiment published",
+            "edgemux completions",
+            "edgemux completions tcl",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -20,6 +20,7 @@ pub mod installed;
 pub mod listener;
 pub mod live;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod node;
 pub mod regions;

@@ -11,7 +11,7 @@ use edgemuxd::config::Config;
 use edgemuxd::discovery::Machine;
 use edgemuxd::logging::Logging;
 use edgemuxd::runtimes::RuntimeKind;
-use edgemuxd::{installed, serve, start};
+use edgemuxd::{installed, manual, serve, start};
 use listenfd::ListenFd;
 
 /// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         }),
         Some(Command::Devices { device_root }) => show(&device_root),
         Some(Command::Runtimes { patience }) => runtimes(Duration::from_secs(patience)),
+        Some(Command::Man { folder }) => manual::write(&folder)
+            .with_context(|| format!("cannot write the pages of the manual into {}", folder.display())),
         Some(Command::Worker { runtime, arguments }) => work(&runtime, &arguments),
         None => run(args),
     };

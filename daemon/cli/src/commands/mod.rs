@@ -2,6 +2,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod calibration;
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;
@@ -9,6 +10,7 @@ pub(crate) mod experiment;
 pub(crate) mod infer;
 pub(crate) mod load;
 pub(crate) mod load_test;
+pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod sessions;
