@@ -14,10 +14,17 @@ const SHIPPED: &str = include_str!("../../../systemd/edgemuxd.toml");
 const SECTIONS: &[Section<'_>] = &[
     Section {
         heading: "SIGNALS",
-        terms: &[(
-            "SIGTERM, SIGINT",
-            "Take nothing more in, answer what was taken in, at most for drain-grace-s, and end. A second one changes nothing.",
-        )],
+        terms: &[
+            (
+                "SIGHUP",
+                "Read the configuration and the certificates once more, and go by them. A file that is wrong, or that changes \
+                 what only a start can change, changes nothing, and the log says why. No request is dropped.",
+            ),
+            (
+                "SIGTERM, SIGINT",
+                "Take nothing more in, answer what was taken in, at most for drain-grace-s, and end. A second one changes nothing.",
+            ),
+        ],
     },
     Section {
         heading: "FILES",
