@@ -34,7 +34,7 @@ async fn two_tenants(more: &str) -> (Daemon, Client, Client, Client) {
     let daemon = Setup::bare(&format!("{}{DEVICE}", tenants.concat()))
         .emulated("a-1", model())
         .emulated("a-2", model())
-        .emulated("b-1", model())
+        .emulated("b-1", Emulated::new(100.0).not_at_start())
         .start()
         .await;
     let anybody = daemon.client().await;
@@ -127,8 +127,9 @@ async fn a_tenant_sees_and_touches_its_own_sessions_only() {
 #[tokio::test]
 async fn a_refusal_says_nothing_of_whose_objective_would_break() {
     let (daemon, a, b, _) = two_tenants("").await;
-    a.admit(&terms("a-1", 10.0, 0.99, 40.0)).await;
-    let asked = terms("b-1", 140.0, 0.99, 5000.0);
+    // One inference of B's takes longer than A can wait, however fast the machine.
+    a.admit(&terms("a-1", 10.0, 0.99, 60.0)).await;
+    let asked = terms("b-1", 2.0, 0.99, 5000.0);
     let verdict = b.evaluate(&asked).await.unwrap();
     assert!(!verdict.admitted, "{verdict:?}");
     let told = format!("{verdict:?}{:?}", b.load_with(&asked).await.unwrap_err());
