@@ -1,7 +1,10 @@
 //! What is logged: `RUST_LOG` at start, `LogSettings` while it runs. Logs go to standard error.
 
+mod journal;
+
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use edgemux_proto::inference::log_settings_request::SettingValue as Asked;
 use edgemux_proto::inference::log_settings_request::setting_value::ParameterChoice as AskedChoice;
@@ -13,6 +16,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
+use self::journal::Journal;
+
 /// Changes what is logged.
 #[derive(Clone, Debug)]
 pub struct Logging(reload::Handle<EnvFilter, Registry>);
@@ -22,9 +27,7 @@ impl Logging {
     pub fn start() -> Self {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let (filter, handle) = reload::Layer::new(filter);
-        // In the journal a field stays a field: `journalctl EDGEMUX_SESSION=detector/1`.
-        let journal = if is_journal() { tracing_journald::layer().ok() } else { None };
-        let journal = journal.map(|layer| layer.with_field_prefix(Some("EDGEMUX".into())));
+        let journal = if is_journal() { Journal::connect(Path::new(journal::SOCKET)).ok() } else { None };
         let colours = std::io::stderr().is_terminal();
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
         let lines = journal.is_none().then_some(lines);
