@@ -49,6 +49,18 @@ async fn what_appears_is_loaded_what_changes_is_replaced_under_load_and_what_goe
     let failed: Vec<_> = load.stop().await.into_iter().filter(|outcome| outcome.code != Code::Ok).collect();
     assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
 
+    // A declaration that somebody is in the middle of is no reason to unload.
+    std::fs::write(models.join("b/model.toml"), "rate-hz = ").unwrap();
+    let said = "what the repository has of it cannot be read; what serves goes on";
+    eventually(said, PATIENCE, async || daemon.log().contains(said).then_some(())).await;
+    std::fs::write(models.join("b/model.toml"), "").unwrap();
+    std::fs::rename(&models, models.with_extension("away")).unwrap();
+    let said = "the model repository cannot be followed";
+    eventually(said, PATIENCE, async || daemon.log().contains(said).then_some(())).await;
+    std::fs::rename(models.with_extension("away"), &models).unwrap();
+    assert_eq!(client.session_names().await, ["a/3", "b/1"]);
+    assert_echo(&client.infer(echo("b", [2.0; 4])).await.unwrap(), [2.0; 4]);
+
     std::fs::remove_dir_all(models.join("b")).unwrap();
     until_serving(&client, &["a/3"]).await;
     std::fs::remove_file(models.join("a/model.toml")).unwrap();

@@ -97,12 +97,9 @@ impl InferenceService {
         metadata: &MetadataMap,
         request: ModelInferRequest,
     ) -> Result<ModelInferResponse, Status> {
-        let mut underway = {
-            let traced = self.traces.as_ref().and_then(|traces| traces.begin(metadata, caller.tenant()));
-            let way = Way { caller, deadline: deadline(metadata), streaming: false, traced };
-            infer::start(&self.node, request, way)?
-        };
-        let answer = underway.next().await;
+        let traced = self.traces.as_ref().and_then(|traces| traces.begin(metadata, caller.tenant()));
+        let way = Way { caller, deadline: deadline(metadata), streaming: false, traced };
+        let answer = infer::start(&self.node, request, way)?.next().await;
         answer.unwrap_or_else(|| Err(Status::internal("the request came to nothing")))
     }
 

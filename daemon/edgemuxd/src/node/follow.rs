@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::{Node, Wanted};
 use crate::access::Caller;
 use crate::config::LoadAtStart;
+use crate::repository::RepositoryError;
 
 /// How often it is looked whether to look: a reload may have changed that.
 const IDLE: Duration = Duration::from_secs(1);
@@ -23,11 +24,15 @@ struct Sight {
     files: Vec<(SystemTime, u64)>,
 }
 
+/// The models that load at start. None of one that is there and cannot be read, or has no file yet: that is no reason to do
+/// anything.
+type Sights = BTreeMap<String, Option<Sight>>;
+
 /// What was seen, and what was done about it.
 #[derive(Debug, Default)]
 struct Seen {
-    before: BTreeMap<String, Sight>,
-    settled: BTreeMap<String, Sight>,
+    before: Sights,
+    settled: Sights,
 }
 
 /// Looks for as long as the node is there.
@@ -44,7 +49,9 @@ pub(super) async fn run(node: Weak<Node>) {
             let now = look(&node).await;
             match (&mut seen, now) {
                 (Some(seen), Some(now)) => strong.follow(seen, now.settled).await,
-                (seen, now) => *seen = now,
+                // A repository that cannot be read for a while is not an empty one.
+                (Some(_), None) => {}
+                (seen @ None, now) => *seen = now,
             }
         }
     }
@@ -53,44 +60,60 @@ pub(super) async fn run(node: Weak<Node>) {
 async fn look(node: &Weak<Node>) -> Option<Seen> {
     let node = node.upgrade()?;
     let sights = tokio::task::spawn_blocking(move || node.sights()).await.ok()?;
+    let sights =
+        sights.inspect_err(|error| tracing::warn!(%error, "the model repository cannot be followed")).ok()?;
     Some(Seen { before: sights.clone(), settled: sights })
 }
 
 impl Node {
-    /// The models that load at start, as they are now. One that cannot be read is as if it were not there.
-    fn sights(&self) -> BTreeMap<String, Sight> {
-        let models = self.repository.models().unwrap_or_default();
-        models.into_keys().filter_map(|model| Some((model.clone(), self.sight(&model)?))).collect()
+    /// The models that load at start, as they are now.
+    fn sights(&self) -> Result<Sights, RepositoryError> {
+        let seen = |model: String| match self.sight(&model) {
+            Ok(None) => None,
+            Ok(sight) => Some((model, sight)),
+            Err(_) => Some((model, None)),
+        };
+        Ok(self.repository.models()?.into_keys().filter_map(seen).collect())
     }
 
-    fn sight(&self, model: &str) -> Option<Sight> {
-        let declared = self.repository.declared(model).ok()?;
-        match self.config().load_at_start {
-            LoadAtStart::All => {}
-            LoadAtStart::Declared => drop(declared.as_ref()?),
-            LoadAtStart::None => return None,
+    /// None of a model that does not load at start.
+    fn sight(&self, model: &str) -> Result<Option<Sight>, RepositoryError> {
+        let declared = self.repository.declared(model)?;
+        let is_wanted = match self.config().load_at_start {
+            LoadAtStart::All => true,
+            LoadAtStart::Declared => declared.is_some(),
+            LoadAtStart::None => false,
+        };
+        if !is_wanted {
+            return Ok(None);
         }
         let version = declared.and_then(|terms| terms.version).map(|version| version.to_string());
-        let found = self.repository.find(model, version.as_deref().unwrap_or_default()).ok()?;
+        let found = self.repository.find(model, version.as_deref().unwrap_or_default())?;
         let declaration = self.repository.root().join(model).join("model.toml");
         let paths = found.files.iter().map(|file| file.path.as_path()).chain([declaration.as_path()]);
-        Some(Sight { version: found.version, files: paths.filter_map(mark).collect() })
+        Ok(Some(Sight { version: found.version, files: paths.filter_map(mark).collect() }))
     }
 
-    async fn follow(&self, seen: &mut Seen, now: BTreeMap<String, Sight>) {
+    async fn follow(&self, seen: &mut Seen, now: Sights) {
         let Seen { before, settled } = seen;
         let is_still = |model: &str| before.get(model) == now.get(model);
         let all: BTreeSet<_> = settled.keys().chain(now.keys()).cloned().collect();
         for model in all.iter().filter(|model| is_still(model) && settled.get(*model) != now.get(*model)) {
-            if now.contains_key(model) {
-                tracing::info!(model, "the repository has something new of it");
-                let wanted = Wanted { model, alone: true, ..Wanted::default() };
-                if let Err(error) = self.load(&Caller::daemon(), wanted).await {
-                    tracing::error!(%error, "what is new in the repository is not loaded; what serves goes on");
+            match now.get(model) {
+                Some(Some(_)) => {
+                    tracing::info!(model, "the repository has something new of it");
+                    let wanted = Wanted { model, alone: true, ..Wanted::default() };
+                    if let Err(error) = self.load(&Caller::daemon(), wanted).await {
+                        tracing::error!(%error, "what is new in the repository is not loaded; what serves goes on");
+                    }
                 }
-            } else {
-                tracing::info!(model, "it is gone from the repository, and is unloaded");
-                self.unload(model).await;
+                Some(None) => {
+                    tracing::warn!(model, "what the repository has of it cannot be read; what serves goes on")
+                }
+                None => {
+                    tracing::info!(model, "it is gone from the repository, and is unloaded");
+                    self.unload(model).await;
+                }
             }
         }
         for model in all.iter().filter(|model| is_still(model)) {
