@@ -35,6 +35,15 @@ async fn errors(daemon: &Daemon) -> Vec<f32> {
     errors.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
+/// Does this machine's kernel keep files from a worker? An old one does not, and the worker says so.
+fn knows_landlock(daemon: &Daemon) -> bool {
+    let knows = !daemon.log().contains("this kernel knows no Landlock");
+    if !knows {
+        eprintln!("not looked at: files, for want of Landlock");
+    }
+    knows
+}
+
 #[tokio::test]
 async fn a_worker_that_tries_what_is_none_of_its_business_is_refused_by_the_kernel() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -76,10 +85,14 @@ async fn a_worker_that_tries_what_is_none_of_its_business_is_refused_by_the_kern
     println!("{refused:#?}");
     assert_eq!(became.len(), tried.len());
     assert_eq!(became[..3], [0.0; 3], "{tried:?}");
+    let by_landlock = ["read", "list", "write", "remove", "device", "signal"];
+    let has_landlock = knows_landlock(&daemon);
     for (attempt, &error) in refused {
-        assert!([NOT_PERMITTED, DENIED].contains(&error), "{attempt}: {error}");
+        if has_landlock || !by_landlock.iter().any(|what| attempt.starts_with(what)) {
+            assert!([NOT_PERMITTED, DENIED].contains(&error), "{attempt}: {error}");
+        }
     }
-    assert!(!std::path::Path::new("/tmp/edgemux-trespassed").exists());
+    assert!(!has_landlock || !std::path::Path::new("/tmp/edgemux-trespassed").exists());
     daemon.stop().await;
 }
 
@@ -95,7 +108,8 @@ async fn an_operator_may_let_it_read_more_limit_its_memory_or_trust_it() {
         ("sandbox = 'none'\n", [0.0; 3]),
     ] {
         let daemon = daemon(device, &attempts).await;
-        assert_eq!(errors(&daemon).await, became, "{device}");
+        let files = if knows_landlock(&daemon) { became[0] } else { 0.0 };
+        assert_eq!(errors(&daemon).await, [files, became[1], became[2]], "{device}");
         daemon.stop().await;
     }
 }

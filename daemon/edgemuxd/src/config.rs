@@ -2,22 +2,23 @@
 
 mod access;
 mod current;
+mod device;
 mod reload;
+mod sections;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
-use edgemux_multiplexer::Mode;
 use edgemux_runtime_api::runtime::DeviceKind;
 use serde::Deserialize;
 
 pub use self::access::{Tenant, Tls, TokenDigest};
 pub use self::current::Current;
-use crate::discovery::Source;
-use crate::runtimes::RuntimeKind;
+pub use self::device::{
+    Device, Isolation, Multiplexing, QUANTUM_MS, RUN_MAX, SandboxKind, Sharing, WIDTH_MAX,
+};
+pub use self::sections::{Admission, AtRisk, Calibration, Limits, Supervision, Telemetry};
 
 /// Where the daemon looks when no `--config` is given; absent is fine.
 pub const DEFAULT_PATH: &str = "/etc/edgemux/edgemuxd.toml";
@@ -120,187 +121,6 @@ pub enum LoadAtStart {
     None,
 }
 
-/// Bounds on what is held and taken in.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of the longest gRPC message taken in; 4 KiB to 2 GiB.
-    pub message_bytes: usize,
-    /// Requests of one session that may wait; 1 to 1,000,000.
-    pub queue_requests: usize,
-    /// Streams that one connection may have open; 1 to 100,000.
-    pub streams_per_connection: u32,
-    /// Requests of one stream that may be under way; 1 to 100,000.
-    pub requests_per_stream: usize,
-    /// Shared memory regions that may be registered; 1 to 1,000,000.
-    pub shared_memory_regions: usize,
-    /// Connections that may be open on all sockets together; 1 to 100,000.
-    pub connections: usize,
-    /// Clients' requests that may be under way on the whole node; 1 to 1,000,000.
-    pub requests: usize,
-}
-
-/// When a worker or a model is given up.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Supervision {
-    /// Crashes after which a model is quarantined; 1 to 1000.
-    pub crash_limit: usize,
-    /// The time within which they count, in seconds; 1 to 10,000,000.
-    pub crash_window_s: f64,
-    /// A request on the device for longer than this is a hung device, in seconds; 0.01 to 86,400.
-    pub hang_timeout_s: f64,
-    /// So is one that takes so many times what its session's requests take, and at least a tenth of that time; 2 to 1e6.
-    pub hang_factor: f64,
-    /// A model that takes longer to load is given up, in seconds; 0.1 to 86,400.
-    pub load_timeout_s: f64,
-    /// Requests that a session runs before it is ready; 0 to 1000.
-    pub warm_up_requests: u32,
-}
-
-/// How newcomers are decided about.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Admission {
-    /// The most that a device may be busy under the declared rates; above 0, below 1.
-    pub utilisation_max: f64,
-    /// Standard errors by which uncertain times are taken longer; 0 to 10.
-    pub deviations: f64,
-    /// Requests of the longest simulation where formulas do not decide; 0 refuses such newcomers; at most 100,000,000.
-    pub simulated_requests: u64,
-    /// How long a reservation is held if it does not say, in seconds; 1 to 86,400.
-    pub reservation_ttl_s: f64,
-    /// What becomes of a tenant whose objective is no longer predicted to hold.
-    pub at_risk: AtRisk,
-}
-
-/// What becomes of a tenant whose objective is no longer predicted to hold. Nobody is ever evicted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AtRisk {
-    /// It is marked.
-    Mark,
-    /// It is marked, and runs as best effort until its objective is predicted to hold again.
-    Demote,
-}
-
-/// How costs are learned.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Calibration {
-    /// Inferences by which a model that was never seen on a device is measured before it is decided about; 1 to 1000.
-    pub trial_requests: u32,
-    /// The longest that such a measurement goes on, in seconds; 0.01 to 600.
-    pub trial_s: f64,
-    /// How often what was learned is saved, in seconds; 1 to 86,400.
-    pub save_period_s: f64,
-}
-
-/// What is told of requests to others.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Telemetry {
-    /// Where traces go, by OTLP over gRPC: `http://HOST:PORT`. None are made without it.
-    pub otlp_endpoint: Option<String>,
-    /// Share of requests that are traced whose callers have not said; 0 to 1.
-    pub trace_share: f64,
-}
-
-/// How a device is shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Multiplexing {
-    /// One request at a time, run to completion.
-    Exclusive,
-    /// Sessions take turns in device time.
-    TimeSliced,
-    /// Several requests together.
-    Concurrent,
-    /// Admission chooses the one that leaves every objective most room.
-    Auto,
-}
-
-/// Who shares a worker process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Isolation {
-    /// All sessions of a runtime on a device.
-    #[default]
-    Runtime,
-    /// Nobody: each session has a worker of its own, and on a GPU a context, between which the driver slices time.
-    Session,
-}
-
-/// What workers are kept from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SandboxKind {
-    /// The network, other processes, and files that are neither models nor libraries nor the device's.
-    Files,
-    /// The network and other processes.
-    Network,
-    /// Nothing.
-    None,
-}
-
-/// One device.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Device {
-    /// The operator's name for it: letters, digits, `.`, `_`, `-`; at most 64.
-    pub name: String,
-    /// `cpu`, `gpu` or `edgetpu`.
-    pub kind: DeviceKind,
-    /// The hardware behind it, for example `nvidia:0`: from then on its own, watched, and described by what it shows.
-    #[serde(default)]
-    pub source: Option<Source>,
-    /// The runtimes that drive it, for example `["onnx"]`.
-    pub runtimes: Vec<String>,
-    /// Whether sessions have workers, and so contexts on the device, of their own.
-    #[serde(default)]
-    pub isolation: Isolation,
-    /// Processor threads that one request may use; 0 leaves it to the runtime; at most 1024.
-    #[serde(default)]
-    pub threads: u32,
-    /// How it is shared; by default `auto` for an accelerator and `exclusive` for the processor.
-    #[serde(default)]
-    pub multiplexing: Option<Multiplexing>,
-    /// `concurrent`: most requests in service together; 1 to 64. By default 4 on a GPU, else 1.
-    #[serde(default)]
-    pub width: Option<NonZeroU32>,
-    /// `time-sliced`: device time that a session earns per round, milliseconds; 0.01 to 10,000. By default 10.
-    #[serde(default)]
-    pub quantum_ms: Option<f64>,
-    /// `exclusive` on an edgeTPU: most requests of one co-compiled group in a row; 1 to 1024. By default 1.
-    #[serde(default)]
-    pub run_max: Option<NonZeroU32>,
-    /// Memory for models in bytes, by which admission goes; by default what an emulated device or the hardware says, else
-    /// unlimited.
-    #[serde(default)]
-    pub memory_bytes: Option<u64>,
-    /// What its workers are kept from; by default everything that can be, but on a GPU files, whose drivers open many.
-    #[serde(default)]
-    pub sandbox: Option<SandboxKind>,
-    /// Files and folders that its workers may read besides the model repository and the system's libraries.
-    #[serde(default)]
-    pub sandbox_read: Vec<PathBuf>,
-    /// Most bytes of memory of a worker's own; at least 64 MiB. No limit by default.
-    #[serde(default)]
-    pub worker_memory_bytes: Option<u64>,
-    /// Options of the emulator.
-    #[serde(default)]
-    pub emulator: Option<toml::Table>,
-    /// Options of the runtime `torch`.
-    #[serde(default)]
-    pub torch: Option<toml::Table>,
-    /// Options of the runtime `tflite`.
-    #[serde(default)]
-    pub tflite: Option<toml::Table>,
-    /// Options of the runtime `edgetpu`.
-    #[serde(default)]
-    pub edgetpu: Option<toml::Table>,
-}
-
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -357,57 +177,6 @@ impl Default for Config {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes: 64 << 20,
-            queue_requests: 256,
-            streams_per_connection: 1024,
-            requests_per_stream: 256,
-            shared_memory_regions: 1024,
-            connections: 1024,
-            requests: 8192,
-        }
-    }
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self { otlp_endpoint: None, trace_share: 0.01 }
-    }
-}
-
-impl Default for Supervision {
-    fn default() -> Self {
-        Self {
-            crash_limit: 3,
-            crash_window_s: 600.0,
-            hang_timeout_s: 30.0,
-            hang_factor: 100.0,
-            load_timeout_s: 300.0,
-            warm_up_requests: 2,
-        }
-    }
-}
-
-impl Default for Admission {
-    fn default() -> Self {
-        Self {
-            utilisation_max: 0.95,
-            deviations: 2.0,
-            simulated_requests: 1_600_000,
-            reservation_ttl_s: 60.0,
-            at_risk: AtRisk::Mark,
-        }
-    }
-}
-
-impl Default for Calibration {
-    fn default() -> Self {
-        Self { trial_requests: 16, trial_s: 5.0, save_period_s: 30.0 }
-    }
-}
-
 impl FromStr for Listen {
     type Err = String;
 
@@ -445,35 +214,6 @@ impl std::fmt::Display for Listen {
             Self::Tls(address) => write!(f, "tls:{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-
-impl Supervision {
-    /// [`Self::hang_timeout_s`] as a duration.
-    pub fn hang_timeout(&self) -> Duration {
-        Duration::from_secs_f64(self.hang_timeout_s)
-    }
-
-    /// How long a request may be on the device, given what its session's take on average, if that is known.
-    pub fn patience(&self, expected: Option<Duration>) -> Duration {
-        let most = self.hang_timeout();
-        match expected {
-            Some(expected) => {
-                let times = Duration::try_from_secs_f64(expected.as_secs_f64() * self.hang_factor);
-                times.unwrap_or(most).clamp(most / 10, most)
-            }
-            None => most,
-        }
-    }
-
-    /// [`Self::load_timeout_s`] as a duration.
-    pub fn load_timeout(&self) -> Duration {
-        Duration::from_secs_f64(self.load_timeout_s)
-    }
-
-    /// [`Self::crash_window_s`] as a duration.
-    pub fn crash_window(&self) -> Duration {
-        Duration::from_secs_f64(self.crash_window_s)
     }
 }
 
@@ -546,191 +286,6 @@ impl Config {
                 if is_open { Err(ConfigError::Anybody(*address)) } else { Ok(()) }
             }
             (Listen::Tcp(_) | Listen::Unix(_), _) => Ok(()),
-        }
-    }
-}
-
-impl Limits {
-    fn check(&self) -> Result<(), ConfigError> {
-        within("limits.message-bytes", self.message_bytes, 4096, 1 << 31, "4096 to 2147483648 bytes")?;
-        within("limits.queue-requests", self.queue_requests, 1, 1_000_000, "1 to 1000000")?;
-        within("limits.streams-per-connection", self.streams_per_connection, 1, 100_000, "1 to 100000")?;
-        within("limits.requests-per-stream", self.requests_per_stream, 1, 100_000, "1 to 100000")?;
-        within("limits.shared-memory-regions", self.shared_memory_regions, 1, 1_000_000, "1 to 1000000")?;
-        within("limits.connections", self.connections, 1, 100_000, "1 to 100000")?;
-        within("limits.requests", self.requests, 1, 1_000_000, "1 to 1000000")
-    }
-}
-
-impl Supervision {
-    fn check(&self) -> Result<(), ConfigError> {
-        within("supervision.crash-limit", self.crash_limit, 1, 1000, "1 to 1000")?;
-        within("supervision.crash-window-s", self.crash_window_s, 1.0, 1e7, "1 to 10000000 seconds")?;
-        within("supervision.hang-timeout-s", self.hang_timeout_s, 0.01, 86_400.0, "0.01 to 86400 seconds")?;
-        within("supervision.hang-factor", self.hang_factor, 2.0, 1e6, "2 to 1000000")?;
-        within("supervision.load-timeout-s", self.load_timeout_s, 0.1, 86_400.0, "0.1 to 86400 seconds")?;
-        within("supervision.warm-up-requests", self.warm_up_requests, 0, 1000, "0 to 1000")
-    }
-}
-
-impl Admission {
-    fn check(&self) -> Result<(), ConfigError> {
-        let want = "above 0 and below 1";
-        within("admission.utilisation-max", self.utilisation_max, 1e-6, 1.0 - 1e-6, want)?;
-        within("admission.deviations", self.deviations, 0.0, 10.0, "0 to 10 standard errors")?;
-        within("admission.simulated-requests", self.simulated_requests, 0, 100_000_000, "0 to 100000000")?;
-        within("admission.reservation-ttl-s", self.reservation_ttl_s, 1.0, 86_400.0, "1 to 86400 seconds")
-    }
-}
-
-impl Calibration {
-    fn check(&self) -> Result<(), ConfigError> {
-        within("calibration.trial-requests", self.trial_requests, 1, 1000, "1 to 1000")?;
-        within("calibration.trial-s", self.trial_s, 0.01, 600.0, "0.01 to 600 seconds")?;
-        within("calibration.save-period-s", self.save_period_s, 1.0, 86_400.0, "1 to 86400 seconds")
-    }
-}
-
-impl Telemetry {
-    fn check(&self) -> Result<(), ConfigError> {
-        if let Some(endpoint) = &self.otlp_endpoint {
-            let uri = endpoint.parse::<tonic::codegen::http::Uri>();
-            if !uri.is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some()) {
-                return range("telemetry.otlp-endpoint", endpoint, "an address like http://127.0.0.1:4317");
-            }
-        }
-        within("telemetry.trace-share", self.trace_share, 0.0, 1.0, "0 to 1")
-    }
-}
-
-impl Device {
-    /// Options of one of its runtimes.
-    pub fn options(&self, runtime: RuntimeKind) -> Option<&toml::Table> {
-        match runtime {
-            RuntimeKind::Onnx => None,
-            RuntimeKind::Emulator => self.emulator.as_ref(),
-            RuntimeKind::Torch => self.torch.as_ref(),
-            RuntimeKind::Tflite => self.tflite.as_ref(),
-            RuntimeKind::Edgetpu => self.edgetpu.as_ref(),
-        }
-    }
-
-    /// How it is shared.
-    pub fn multiplexing(&self) -> Multiplexing {
-        self.multiplexing.unwrap_or(match self.kind {
-            DeviceKind::Cpu => Multiplexing::Exclusive,
-            DeviceKind::Gpu | DeviceKind::Edgetpu => Multiplexing::Auto,
-        })
-    }
-
-    /// What its workers are kept from.
-    pub fn sandbox(&self) -> SandboxKind {
-        self.sandbox.unwrap_or(match self.kind {
-            DeviceKind::Cpu | DeviceKind::Edgetpu => SandboxKind::Files,
-            DeviceKind::Gpu => SandboxKind::Network,
-        })
-    }
-
-    /// Bytes for models; none where nothing here says so.
-    pub fn memory_bytes(&self) -> Option<u64> {
-        let emulated = || self.emulator.as_ref()?.get("memory-bytes")?.as_integer()?.try_into().ok();
-        self.memory_bytes.or_else(emulated)
-    }
-
-    /// The parameters of each mode.
-    pub fn sharing(&self) -> Sharing {
-        // What an emulated device runs one after the other is not run together by handing it over together.
-        let emulated = self.runtimes.iter().all(|name| name == RuntimeKind::Emulator.name());
-        let sharing = self.emulator.as_ref().and_then(|options| options.get("sharing")?.as_str());
-        let alone = emulated && matches!(sharing, None | Some("exclusive"));
-        let by_kind = match self.kind {
-            DeviceKind::Gpu if !alone => 4,
-            DeviceKind::Gpu | DeviceKind::Cpu | DeviceKind::Edgetpu => 1,
-        };
-        Sharing {
-            width: self.width.or(NonZeroU32::new(by_kind)).unwrap_or(NonZeroU32::MIN),
-            quantum: Duration::from_secs_f64(self.quantum_ms.unwrap_or(10.0) / 1e3),
-            run_max: self.run_max.unwrap_or(NonZeroU32::MIN),
-            driver_slices: self.isolation == Isolation::Session,
-        }
-    }
-
-    fn check(&self, at: usize) -> Result<(), ConfigError> {
-        let key = |field: &str| format!("device[{at}].{field}");
-        if !crate::repository::is_name(&self.name) {
-            return range(
-                &key("name"),
-                &self.name,
-                "1 to 64 letters, digits, '.', '_' or '-', not '.' or '..'",
-            );
-        }
-        if self.runtimes.is_empty() {
-            return range(&key("runtimes"), "[]", "at least one runtime");
-        }
-        for runtime in &self.runtimes {
-            if RuntimeKind::from_name(runtime).is_none() {
-                let want = "a runtime of this release: onnx, emulator, torch, tflite or edgetpu";
-                return range(&key("runtimes"), runtime, want);
-            }
-        }
-        if let Some(source) = self.source.as_ref().filter(|source| source.kind() != self.kind) {
-            let want =
-                "hardware of the device's kind: nvidia and jetson are gpu, coral-pci and coral-usb edgetpu";
-            return range(&key("source"), &source.to_string(), want);
-        }
-        within(&key("threads"), self.threads, 0, 1024, "0 to 1024")?;
-        if let Some(bytes) = self.worker_memory_bytes {
-            within(&key("worker-memory-bytes"), bytes, 1 << 26, 1 << 50, "67108864 (64 MiB) or more")?;
-        }
-        if let Some(path) = self.sandbox_read.iter().find(|path| !path.is_absolute()) {
-            return range(&key("sandbox-read"), &path.display().to_string(), "paths that begin with '/'");
-        }
-        self.sharing_in_range(&key)
-    }
-
-    fn sharing_in_range(&self, key: &impl Fn(&str) -> String) -> Result<(), ConfigError> {
-        if let Some(width) = self.width {
-            within(&key("width"), width.get(), 1, WIDTH_MAX, "1 to 64 requests")?;
-        }
-        if let Some(quantum) = self.quantum_ms {
-            within(&key("quantum-ms"), quantum, QUANTUM_MS.0, QUANTUM_MS.1, "0.01 to 10000 milliseconds")?;
-        }
-        if let Some(run_max) = self.run_max {
-            within(&key("run-max"), run_max.get(), 1, RUN_MAX, "1 to 1024 requests")?;
-        }
-        Ok(())
-    }
-}
-
-/// Most requests in service together.
-pub const WIDTH_MAX: u32 = 64;
-/// Shortest and longest quantum, milliseconds.
-pub const QUANTUM_MS: (f64, f64) = (0.01, 10_000.0);
-/// Longest run of one co-compiled group.
-pub const RUN_MAX: u32 = 1024;
-
-/// The parameters of each mode of one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sharing {
-    /// Most requests in service together.
-    pub width: NonZeroU32,
-    /// Of time slices.
-    pub quantum: Duration,
-    /// Most requests of one reload group in a row.
-    pub run_max: NonZeroU32,
-    /// Whether time slices are the driver's, between contexts that sessions have of their own: then requests of several are
-    /// with the device at once.
-    pub driver_slices: bool,
-}
-
-impl Sharing {
-    /// The mode of this name; `auto` begins with the first that admission looks at.
-    pub fn mode(self, multiplexing: Multiplexing) -> Mode {
-        match multiplexing {
-            Multiplexing::Exclusive | Multiplexing::Auto => Mode::Exclusive { run_max: self.run_max },
-            Multiplexing::TimeSliced if self.driver_slices => Mode::Concurrent { width: self.width },
-            Multiplexing::TimeSliced => Mode::TimeSliced { quantum: self.quantum },
-            Multiplexing::Concurrent => Mode::Concurrent { width: self.width },
         }
     }
 }

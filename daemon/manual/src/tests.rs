@@ -1,3 +1,5 @@
+//! The pages that are made of a command line and of the configuration as it is shipped.
+
 use clap::{Arg, Command};
 
 use super::*;
