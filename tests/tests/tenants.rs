@@ -167,6 +167,23 @@ async fn a_tenant_has_its_share_of_sessions_and_of_requests() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_taken_out_of_the_file_is_refused_on_connections_that_are_open() {
+    let (daemon, a, b, _) = two_tenants("").await;
+    b.load("b-1").await.unwrap();
+    let without_b = format!("{}{DEVICE}", tenant("a", "models = ['a-*']"));
+    std::fs::write(daemon.setup().path("edgemuxd.toml"), without_b).unwrap();
+    daemon.process().signal(rustix::process::Signal::HUP);
+    let said = "the configuration is reloaded";
+    edgemux_tests::eventually(said, edgemux_tests::PATIENCE, async || {
+        daemon.log().contains(said).then_some(())
+    })
+    .await;
+    assert_code(b.infer(echo("b-1", [1.0; 4])).await, Code::Unauthenticated, "no tenant's");
+    assert!(a.session_names().await.is_empty(), "A goes on, and B's session is still none of A's");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_are_closed() {
     let daemon = Setup::bare(&format!("[limits]\nconnections = 3\n{DEVICE}")).start().await;
     let mut clients = Vec::new();
