@@ -14,6 +14,7 @@ Models (batch is symbolic unless --batch is given)
     keywords        DS-CNN, small ("Hello Edge")   mfcc   FP32 [N,1,49,10]    scores        FP32 [N,12] (softmax)
     mobilenet_v2    MobileNetV2 1.0                image  FP32 [N,3,224,224]  logits        FP32 [N,1000]
     resnet18        ResNet-18                      image  FP32 [N,3,224,224]  logits        FP32 [N,1000]
+    detector        SSD heads over MobileNetV2     image  FP32 [N,3,320,320]  boxes FP32 [N,3000,4], scores FP32 [N,3000,91]
     identity        one Identity                   INPUT0 FP32 [-1,-1]        OUTPUT0       as INPUT0
     arith           sum and difference             INPUT0, INPUT1 INT32 [N,16]  OUTPUT0, OUTPUT1 INT32 [N,16]
 
@@ -180,9 +181,9 @@ def keywords(options):
     )
 
 
-def mobilenet_v2(options):
-    """MobileNetV2 1.0 for 224x224 images (Sandler et al. 2018)."""
-    graph = Graph("mobilenet_v2", options.seed)
+def mobilenet_v2_features(graph):
+    """The last feature maps of MobileNetV2 1.0 (Sandler et al. 2018) over `image` at a sixteenth and a thirty-second of
+    its size, each with its channels."""
     # Expansion, output channels, repeats, stride of the first repeat.
     stages = [
         (1, 16, 1, 1),
@@ -193,7 +194,7 @@ def mobilenet_v2(options):
         (6, 160, 3, 2),
         (6, 320, 1, 1),
     ]
-    channels = 32
+    channels, sixteenth = 32, None
     x = graph.relu6(graph.conv("image", 3, channels, 3, 2))
     for expansion, channels_out, repeats, stride in stages:
         for repeat in range(repeats):
@@ -208,11 +209,44 @@ def mobilenet_v2(options):
             if residual:
                 x = graph.node("Add", [block_input, x])
             channels = channels_out
+        if channels == 96:
+            sixteenth = (x, channels)
     x = graph.relu6(graph.conv(x, channels, 1280, 1, gain=1.0))
-    graph.classifier(x, 1280, 1000, "logits", gain=8.0, softmax=False)
+    return sixteenth, (x, 1280)
+
+
+def mobilenet_v2(options):
+    """MobileNetV2 1.0 for 224x224 images (Sandler et al. 2018)."""
+    graph = Graph("mobilenet_v2", options.seed)
+    _, (x, channels) = mobilenet_v2_features(graph)
+    graph.classifier(x, channels, 1000, "logits", gain=8.0, softmax=False)
     return graph.model(
         [("image", TensorProto.FLOAT, [options.batch, 3, 224, 224])],
         [("logits", TensorProto.FLOAT, [options.batch, 1000])],
+    )
+
+
+def detector(options):
+    """Boxes and classes at every place of two feature maps of MobileNetV2 (Liu et al. 2016, "SSD"), without the
+    suppression of overlapping boxes."""
+    graph = Graph("detector", options.seed)
+    anchors, classes = 6, 91
+    boxes, scores = [], []
+    for features, channels in mobilenet_v2_features(graph):
+        for values, found in ((4, boxes), (classes, scores)):
+            x = graph.conv(features, channels, anchors * values, 3, gain=1.0)
+            x = graph.node("Transpose", [x], perm=[0, 2, 3, 1])
+            # 0 keeps the batch, -1 counts the places.
+            found.append(graph.node("Reshape", [x, graph.constant(np.array([0, -1, values], np.int64))]))
+    graph.node("Concat", boxes, "boxes", axis=1)
+    graph.node("Softmax", [graph.node("Concat", scores, axis=1)], "scores", axis=2)
+    places = (20 * 20 + 10 * 10) * anchors
+    return graph.model(
+        [("image", TensorProto.FLOAT, [options.batch, 3, 320, 320])],
+        [
+            ("boxes", TensorProto.FLOAT, [options.batch, places, 4]),
+            ("scores", TensorProto.FLOAT, [options.batch, places, classes]),
+        ],
     )
 
 
@@ -264,7 +298,7 @@ def arith(options):
     )
 
 
-MODELS = {make.__name__: make for make in (mobilenet_tiny, keywords, mobilenet_v2, resnet18, identity, arith)}
+MODELS = {make.__name__: make for make in (mobilenet_tiny, keywords, mobilenet_v2, resnet18, detector, identity, arith)}
 
 
 def batch(text):

@@ -5,7 +5,9 @@ import pytest
 
 from harness import EXAMPLES, make_onnx, onnx_bytes
 
-COMMON_OPERATORS = set("Add Clip Conv Flatten Gemm GlobalAveragePool Identity MaxPool Relu Softmax Sub".split())
+COMMON_OPERATORS = set(
+    "Add Clip Concat Conv Flatten Gemm GlobalAveragePool Identity MaxPool Relu Reshape Softmax Sub Transpose".split()
+)
 
 
 @pytest.mark.parametrize(("name", "bytes_max"), [("mobilenet_tiny", 250_000), ("keywords", 150_000)])

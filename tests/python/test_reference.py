@@ -3,7 +3,7 @@
 import onnxruntime
 import pytest
 
-from harness import infer, np, tensor
+from harness import add_model, infer, np, onnx_bytes, tensor
 
 ERROR_MAX = 1e-4
 
@@ -62,3 +62,19 @@ def test_a_batch_is_answered_as_its_parts_are(client, model):
     whole = infer(client, name, [tensor(input_name, given)]).as_numpy(output_name)
     parts = [infer(client, name, [tensor(input_name, part)]).as_numpy(output_name) for part in (given[:1], given[1:])]
     assert np.abs(whole - np.concatenate(parts)).max() <= ERROR_MAX
+
+
+def test_a_detector_answers_with_boxes_and_scores_as_onnxruntime_does(start_daemon):
+    contents = onnx_bytes("detector")
+    daemon = start_daemon(lambda repository: add_model(repository, "detector", contents))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(contents, options, providers=["CPUExecutionProvider"])
+    given = inputs((3, 320, 320), 1, seed=5)
+    expected = dict(zip(("boxes", "scores"), session.run(["boxes", "scores"], {"image": given})))
+    with daemon.client() as client:
+        answered = infer(client, "detector", [tensor("image", given)])
+    for name, shape in (("boxes", (1, 3000, 4)), ("scores", (1, 3000, 91))):
+        assert answered.as_numpy(name).shape == expected[name].shape == shape
+        assert np.abs(answered.as_numpy(name) - expected[name]).max() <= ERROR_MAX
+        assert expected[name].std() > 10 * ERROR_MAX

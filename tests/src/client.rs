@@ -23,10 +23,16 @@ use edgemux_proto::inference::{
     ModelStatistics, ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelLoadRequest,
     RepositoryModelUnloadRequest,
 };
-use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
 
 use crate::{PATIENCE, eventually, eventually_equal};
+
+/// A channel whose every call bears a token, if there is one.
+type Transport = InterceptedService<Channel, Token>;
 
 /// A connection to a daemon and the services on it.
 #[derive(Clone, Debug)]
@@ -34,15 +40,15 @@ pub struct Client {
     /// The connection itself.
     pub channel: Channel,
     /// `inference.GRPCInferenceService`.
-    pub inference: GrpcInferenceServiceClient<Channel>,
+    pub inference: GrpcInferenceServiceClient<Transport>,
     /// `edgemux.v1.Sessions`.
-    pub sessions: SessionsClient<Channel>,
+    pub sessions: SessionsClient<Transport>,
     /// `edgemux.v1.Devices`.
-    pub devices: DevicesClient<Channel>,
+    pub devices: DevicesClient<Transport>,
     /// `edgemux.v1.Admission`.
-    pub admission: AdmissionClient<Channel>,
+    pub admission: AdmissionClient<Transport>,
     /// `edgemux.v1.Calibration`.
-    pub calibration: CalibrationClient<Channel>,
+    pub calibration: CalibrationClient<Transport>,
 }
 
 impl Client {
@@ -56,15 +62,36 @@ impl Client {
     /// [`Client::connect`] where a refusal is an answer.
     pub async fn try_connect(address: &str) -> Result<Self, tonic::transport::Error> {
         let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-        let channel = Endpoint::from_shared(uri)?.timeout(PATIENCE).connect().await?;
-        Ok(Self {
+        Ok(Self::over(Endpoint::from_shared(uri)?.timeout(PATIENCE).connect().await?, None))
+    }
+
+    /// Connects by TLS.
+    pub async fn try_connect_tls(
+        address: &str,
+        tls: ClientTlsConfig,
+    ) -> Result<Self, tonic::transport::Error> {
+        let address = address.strip_prefix("tls:").expect("an address of TLS");
+        let endpoint = Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?;
+        Ok(Self::over(endpoint.timeout(PATIENCE).connect().await?, None))
+    }
+
+    /// The same connection, with this bearer token on every call.
+    pub fn bearing(&self, token: &str) -> Self {
+        Self::over(self.channel.clone(), Some(token))
+    }
+
+    /// Over this connection, with this bearer token on every call.
+    pub fn over(connection: Channel, token: Option<&str>) -> Self {
+        let token = Token(token.map(|token| format!("Bearer {token}").parse().expect("a header")));
+        let channel = InterceptedService::new(connection.clone(), token);
+        Self {
             inference: GrpcInferenceServiceClient::new(channel.clone()),
             sessions: SessionsClient::new(channel.clone()),
             devices: DevicesClient::new(channel.clone()),
             admission: AdmissionClient::new(channel.clone()),
-            calibration: CalibrationClient::new(channel.clone()),
-            channel,
-        })
+            calibration: CalibrationClient::new(channel),
+            channel: connection,
+        }
     }
 
     /// One request, one answer.
@@ -216,6 +243,19 @@ impl Client {
     pub async fn device(&self, name: &str) -> Device {
         let devices = self.devices.clone().list(ListDevicesRequest {}).await.expect("Devices.List answers");
         devices.into_inner().devices.into_iter().find(|device| device.name == name).expect("a device")
+    }
+}
+
+/// What is sent as `authorization`.
+#[derive(Clone, Debug)]
+pub struct Token(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
     }
 }
 

@@ -5,6 +5,7 @@
 //! where `EDGEMUXD` says; `cargo build -p edgemuxd` puts it there.
 
 mod binary;
+mod bystanders;
 mod client;
 mod daemon;
 mod http;
@@ -20,6 +21,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use self::binary::edgemuxd;
+pub use self::bystanders::Bystanders;
 pub use self::client::{Client, Parameter, assert_echo, echo, keywords, parameter, request, terms};
 pub use self::daemon::Daemon;
 pub use self::http::get;

@@ -34,10 +34,18 @@ pub struct Load {
 impl Load {
     /// Starts them.
     pub async fn start(daemon: &Daemon, request: &ModelInferRequest, clients: usize) -> Self {
+        let mut connected = Vec::with_capacity(clients);
+        for _ in 0..clients {
+            connected.push(daemon.client().await);
+        }
+        Self::over(connected, request)
+    }
+
+    /// Starts them over these connections.
+    pub fn over(clients: Vec<Client>, request: &ModelInferRequest) -> Self {
         let (stop, succeeded) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut load = Self { stop, succeeded, clients: JoinSet::new() };
-        for _ in 0..clients {
-            let client = daemon.client().await;
+        for client in clients {
             let (stop, succeeded) = (Arc::clone(&load.stop), Arc::clone(&load.succeeded));
             load.clients.spawn(ask(client, request.clone(), stop, succeeded));
         }

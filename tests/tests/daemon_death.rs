@@ -1,6 +1,8 @@
 //! A daemon killed by SIGKILL leaves nothing behind, and another takes its place at the same addresses.
 
-use edgemux_tests::{Emulated, Load, Setup, assert_echo, echo, keywords, shared_objects};
+use edgemux_tests::{
+    Emulated, Load, PATIENCE, Setup, assert_echo, echo, eventually, keywords, shared_objects,
+};
 
 #[tokio::test]
 async fn workers_follow_a_killed_daemon_at_once_and_it_starts_again_at_the_same_addresses() {
@@ -47,6 +49,9 @@ async fn workers_that_hang_or_load_follow_a_killed_daemon_too() {
     client.until_ready("hangs").await;
     client.spawn(echo("hangs", [1.0; 4]));
     client.until_load("hangs", 0, 1).await;
+    // It is loaded after the other.
+    let there = async || client.session_names().await.contains(&"warms-up/1".to_owned()).then_some(());
+    eventually("there is the session that warms up", PATIENCE, there).await;
     client.until_load("warms-up", 0, 1).await;
     daemon.kill().await;
 }

@@ -2,20 +2,16 @@
 
 use std::time::Duration;
 
-use edgemux_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use edgemux_proto::inference::infer_parameter::ParameterChoice;
 use edgemux_proto::inference::{ModelInferRequest, ModelStreamInferResponse};
 use edgemux_tests::{Client, Emulated, PATIENCE, Setup, assert_echo, echo};
 use tokio_stream::StreamExt;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Code, Streaming};
 
-async fn open(
-    inference: &GrpcInferenceServiceClient<Channel>,
-    requests: Vec<ModelInferRequest>,
-) -> Streaming<ModelStreamInferResponse> {
+async fn open(client: &Client, requests: Vec<ModelInferRequest>) -> Streaming<ModelStreamInferResponse> {
     let requests = tokio_stream::iter(requests);
-    inference.clone().model_stream_infer(requests).await.expect("a stream").into_inner()
+    client.inference.clone().model_stream_infer(requests).await.expect("a stream").into_inner()
 }
 
 async fn next(stream: &mut Streaming<ModelStreamInferResponse>) -> Option<ModelStreamInferResponse> {
@@ -31,7 +27,7 @@ fn is_final(answer: &ModelStreamInferResponse) -> bool {
 
 /// Takes `responses` answers to one request and asserts that only the last is marked so.
 async fn assert_answers(client: &Client, model: &str, responses: usize) {
-    let mut stream = open(&client.inference, vec![echo(model, [1.0, 2.0, 3.0, 4.0])]).await;
+    let mut stream = open(client, vec![echo(model, [1.0, 2.0, 3.0, 4.0])]).await;
     for at in 1..=responses {
         let answer = next(&mut stream).await.unwrap_or_else(|| panic!("{responses} answers, got {}", at - 1));
         assert_eq!(answer.error_message, "", "answer {at}");
@@ -68,7 +64,7 @@ async fn a_client_that_takes_no_answers_is_given_up_and_others_are_served() {
     // A window of a few hundred answers, as other clients have it; tonic's own takes in megabytes.
     let endpoint = Endpoint::from_shared(format!("http://{}", daemon.address())).unwrap();
     let channel = endpoint.initial_stream_window_size(65_535).connect().await.unwrap();
-    let mut slow = open(&GrpcInferenceServiceClient::new(channel), vec![echo("many", [1.0; 4])]).await;
+    let mut slow = open(&Client::over(channel, None), vec![echo("many", [1.0; 4])]).await;
 
     let client = daemon.client().await;
     client.until_load("many", 0, 1).await;
@@ -99,7 +95,7 @@ async fn a_stream_that_its_client_drops_frees_the_device() {
     let client = daemon.client().await;
     // Its warm-up takes seconds, which is not waited for: a stream is served as soon as the model is ready.
     client.until_ready("long").await;
-    let mut stream = open(&client.inference, vec![echo("long", [1.0; 4])]).await;
+    let mut stream = open(&client, vec![echo("long", [1.0; 4])]).await;
     next(&mut stream).await.expect("a first answer");
     drop(stream);
     let waits = tokio::time::timeout(Duration::from_secs(1), client.infer(echo("beside", [2.0; 4])));

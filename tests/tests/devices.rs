@@ -177,6 +177,8 @@ async fn hardware_that_vanishes_fences_its_device_at_once_and_is_used_again_when
     made_up.remove("dev/apex_0");
     let reason = until_fenced(&client, "tpu0").await;
     assert!(reason.contains("/dev/apex_0"), "{reason}");
+    let gone = client.device("tpu0").await;
+    assert_eq!((gone.source.as_str(), gone.hardware_name.as_str()), ("coral-pci:0", ""));
     for request in [in_service, waits] {
         assert_eq!(request.await.unwrap().unwrap_err().code(), Code::Unavailable);
     }
@@ -286,8 +288,10 @@ async fn hardware_that_comes_late_is_fenced_until_then_and_gets_the_models_that_
     let device = client.device("tpu0").await;
     assert!(device.fenced && device.fence_reason.contains("no Coral 0 on USB"), "{device:?}");
     assert_eq!(device.workers[0].state, "waits for its hardware");
+    assert_eq!((device.source.as_str(), device.hardware_name.as_str()), ("coral-usb:0", ""));
     made_up.usb(true, 4);
     until_unfenced(&client, "tpu0").await;
+    assert_eq!(client.device("tpu0").await.source, "coral-usb:1-2", "the name that stays");
     client.until_ready("model").await;
     assert_echo(&client.infer(echo("model", [3.0; 4])).await.unwrap(), [3.0; 4]);
     daemon.stop().await;

@@ -4,11 +4,11 @@ use edgemux_proto::edgemux::v1::reason::Kind;
 use edgemux_proto::edgemux::v1::{DeviceKind, FenceRequest, Terms};
 use edgemux_tests::{Client, Emulated, Setup, assert_echo, echo, keywords, terms};
 
-/// The model `a` for the processor, and for an accelerator where it takes 8 ms; `b`, which takes 20 ms there.
+/// The model `a` for the processor, and for an accelerator where it takes 20 ms; `b`, which takes 20 ms there.
 fn setup() -> Setup {
     let onnx = include_bytes!("../../examples/models/keywords.onnx");
     Setup::new("")
-        .emulated("a", Emulated::new(8.0).on_tpu().not_at_start())
+        .emulated("a", Emulated::new(20.0).on_tpu().not_at_start())
         .file("a", "1/model.onnx", onnx)
         .emulated("b", Emulated::new(20.0).on_tpu().not_at_start())
 }
@@ -40,9 +40,9 @@ async fn the_terms_choose_among_the_formats_of_a_model() {
 async fn an_accelerator_without_room_leaves_a_model_to_the_processor_if_the_terms_do() {
     let daemon = setup().start().await;
     let client = daemon.client().await;
-    // 30/s of 20 ms keep the accelerator busy for 60 % of the time; 60/s of 8 ms do not fit beside that.
+    // 30/s of 20 ms keep the accelerator busy for 60 % of the time; 20/s more do not fit beside that.
     client.admit(&on(DeviceKind::Edgetpu, terms("b", 30.0, 0.99, 500.0))).await;
-    let wanted = terms("a", 60.0, 0.99, 500.0);
+    let wanted = terms("a", 20.0, 0.99, 500.0);
     let refused = client.evaluate(&on(DeviceKind::Edgetpu, wanted.clone())).await.unwrap();
     assert!(!refused.admitted && !refused.reasons.is_empty(), "{refused:#?}");
     assert_eq!(client.admit(&wanted).await.device, "cpu0");

@@ -65,6 +65,24 @@ async fn a_model_that_crashes_its_worker_three_times_is_quarantined_and_others_a
 }
 
 #[tokio::test]
+async fn a_model_that_crashes_in_its_warm_up_is_quarantined_and_holds_up_nobody() {
+    let daemon = Setup::default()
+        .emulated("beside", Emulated::new(1.0))
+        .emulated("crashes", Emulated::new(1.0).fault("kind = 'crash'\nafter-requests = 1").not_at_start())
+        .start()
+        .await;
+    let client = daemon.client().await;
+    let beside = Load::start(&daemon, &echo("beside", [1.0; 4]), 2).await;
+    let loaded = tokio::time::timeout(PATIENCE, client.load("crashes")).await;
+    let error = loaded.expect("it is told at the third crash").unwrap_err();
+    assert!(error.message().contains(REASON), "{error:?}");
+    assert_quarantined(&client, "crashes").await;
+    beside.until_succeeded(5).await;
+    beside.stop().await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_model_that_crashes_while_it_loads_is_quarantined_at_start_and_on_request() {
     let crashes = Emulated::new(1.0).fault("kind = 'load-crash'");
     let daemon = Setup::default()

@@ -20,37 +20,38 @@ save-period-s = 1.0
 
 #[tokio::test]
 async fn a_model_that_becomes_twice_as_slow_is_noticed_and_marked_and_so_is_its_recovery() {
-    // The trial runs 18 requests on an instance of its own; 2 warm the session up, 60 are as they were, 250 twice as slow.
-    let slow = "kind = 'slow-down'\nafter-requests = 63\nfactor = 2.0\nrequests = 250";
+    // The trial runs 18 requests on an instance of its own; 2 warm the session up, 60 are as they were, 200 twice as slow.
+    let slow = "kind = 'slow-down'\nafter-requests = 63\nfactor = 2.0\nrequests = 200";
     let model = Emulated::new(20.0).not_at_start().fault(slow);
     let daemon = Setup::bare(DEVICE).emulated("a", model).start().await;
     let client = daemon.client().await;
-    // p99 is 46 ms before and 166 ms after: a machine that adds some milliseconds to each run crosses it neither way.
-    client.admit(&terms("a", 12.5, 0.99, 100.0)).await;
-    let arrivals = Poisson { request: echo("a", [1.0; 4]), rate_hz: 12.5, count: 600, seed: 3 };
+    // p99 is 44 ms before and 120 ms after: a machine that adds some milliseconds to each run crosses it neither way.
+    client.admit(&terms("a", 8.0, 0.99, 80.0)).await;
+    let arrivals = Poisson { request: echo("a", [1.0; 4]), rate_hz: 8.0, count: 600, seed: 3 };
     let running = tokio::spawn(arrivals.run(client.clone()));
     eventually("it is at risk", PATIENCE, async || client.session("a").await.slo_at_risk.then_some(())).await;
     let at = client.session("a").await;
     // The doubled time began with the 61st; the drift is noticed within some dozens, and looked at within a second.
-    assert!((61..=61 + 200).contains(&at.succeeded), "noticed after {} requests", at.succeeded);
+    assert!((61..=61 + 150).contains(&at.succeeded), "noticed after {} requests", at.succeeded);
     assert!(at.at_risk_reason.contains("a/1"), "{}", at.at_risk_reason);
     let learned = client.calibration("a").await;
-    assert!(learned.drift_events >= 1 && learned.last_drift_factor > 1.5, "{learned:?}");
-    // 12.5/s of 40 ms: half of the time, p99 by the formula of a constant service time. What a busy machine adds to each
-    // run is truly part of it, and this truth knows nothing of it.
-    let truth = 40.0 * 4.16;
-    let near_enough = if is_quiet() { 0.2 } else { 0.5 };
+    // On a busy machine it is slower before the change already, and the change is less than twofold.
+    let factor = if is_quiet() { 1.5 } else { 1.15 };
+    assert!(learned.drift_events >= 1 && learned.last_drift_factor > factor, "{learned:?}");
+    // 8/s of 40 ms: a third of the time, p99 by simulation of a constant service time. What a busy machine adds to each run
+    // is truly part of it, and this truth knows nothing of it.
+    let truth = 40.0 * 3.0;
+    let near_enough = if is_quiet() { 0.8..1.2 } else { 0.7..2.0 };
     let near = async || {
         let session = client.session("a").await;
-        let p99 = session.predicted?.p99_ms;
-        ((p99 / truth - 1.0).abs() < near_enough).then_some(session.succeeded)
+        near_enough.contains(&(session.predicted?.p99_ms / truth)).then_some(session.succeeded)
     };
     let after = eventually("p99 is predicted", PATIENCE, near).await;
     println!("at risk after {} samples, p99 predicted after {}", at.succeeded - 60, after - 60);
-    assert!(after <= 61 + 200, "after {after} requests");
+    assert!(after <= 61 + 150, "after {after} requests");
     let back = async || (!client.session("a").await.slo_at_risk).then_some(());
     eventually("it is no longer at risk", PATIENCE, back).await;
-    assert!(client.session("a").await.succeeded > 310);
+    assert!(client.session("a").await.succeeded > 260);
     assert!(client.calibration("a").await.drift_events >= 2);
     running.abort();
 }
@@ -62,11 +63,12 @@ async fn what_was_learned_is_there_again_after_the_daemon_was_killed() {
     let client = daemon.client().await;
     client.admit(&terms("a", 50.0, 0.99, 500.0)).await;
     Poisson { request: echo("a", [1.0; 4]), rate_hz: 100.0, count: 50, seed: 3 }.run(client.clone()).await;
-    let learned = client.calibration("a").await;
     let file = daemon.setup().path("state").join("calibration");
     let saved = async || std::fs::metadata(&file).ok().filter(|about| about.len() > 100);
     eventually("it is saved", PATIENCE, saved).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let learned = client.calibration("a").await;
+    // Saved every second, and slower where the machine is busy.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let daemon = daemon.kill().await.start().await;
     let client = daemon.client().await;
     client.evaluate(&terms("a", 50.0, 0.99, 500.0)).await.unwrap();

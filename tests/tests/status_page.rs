@@ -32,19 +32,19 @@ async fn the_page_is_one_file_that_asks_nobody_else() {
 
 #[tokio::test]
 async fn admissions_refusals_fences_and_drift_are_told_with_their_reasons() {
-    let slow = "kind = 'slow-down'\nafter-requests = 40\nfactor = 3.0\nrequests = 400";
+    let slow = "kind = 'slow-down'\nafter-requests = 40\nfactor = 9.0\nrequests = 400";
     let daemon = Setup::bare(DEVICE)
         .emulated("a", Emulated::new(5.0).not_at_start().fault(slow))
         .emulated("b", Emulated::new(20.0).not_at_start())
         .start()
         .await;
     let client = daemon.client().await;
-    client.admit(&terms("a", 50.0, 0.99, 100.0)).await;
+    client.admit(&terms("a", 20.0, 0.99, 100.0)).await;
     let reserved = client.reserve("uid", &terms("b", 45.0, 0.99, 21.0)).await.unwrap();
     assert!(reserved.reservation.is_empty(), "{reserved:?}");
     let told = document(daemon.metrics()).await;
     for part in [
-        r#""kind":"admitted","subject":"a/1","text":"50/s, p99 within 100 ms: on gpu0""#,
+        r#""kind":"admitted","subject":"a/1","text":"20/s, p99 within 100 ms: on gpu0""#,
         r#""kind":"refused","subject":"b/1","text":"45/s, p99 within 21 ms: gpu0: "#,
         r#""name":"a/1","device":"gpu0","runtime":"emulator","state":"ready""#,
         r#""objective":["p99",100.0]"#,
@@ -52,7 +52,7 @@ async fn admissions_refusals_fences_and_drift_are_told_with_their_reasons() {
     ] {
         assert!(told.contains(part), "{part}\n{told}");
     }
-    let requests = Poisson { request: echo("a", [1.0; 4]), rate_hz: 50.0, count: 400, seed: 1 };
+    let requests = Poisson { request: echo("a", [1.0; 4]), rate_hz: 20.0, count: 400, seed: 1 };
     let running = tokio::spawn(requests.run(client.clone()));
     for part in [r#""kind":"drift","subject":"a/1""#, r#""kind":"at_risk","subject":"a/1""#] {
         eventually(part, PATIENCE, async || document(daemon.metrics()).await.contains(part).then_some(()))

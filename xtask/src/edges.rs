@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
+    ("edgemux-manual", &[]),
     ("edgemux-runtime-onnx", &["edgemux-runtime-api"]),
     ("edgemux-runtime-emulator", &["edgemux-runtime-api"]),
     ("edgemux-tflite-common", &["edgemux-runtime-api"]),
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "edgemuxd",
         &[
             "edgemux-calibration",
+            "edgemux-manual",
             "edgemux-multiplexer",
             "edgemux-proto",
             "edgemux-runtime-api",
@@ -33,8 +35,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-tflite-common",
         ],
     ),
-    ("edgemux", &["edgemux-calibration", "edgemux-placement", "edgemux-proto"]),
-    ("edgemux-tests", &["edgemux-proto"]),
+    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-placement", "edgemux-proto"]),
+    ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
     ("xtask", &[]),
 ];
 

@@ -1,10 +1,15 @@
 //! The project's own chores: `cargo xtask test` runs every test, `cargo xtask check` every other check.
 #![forbid(unsafe_code)]
 
+mod docs;
 mod edges;
+mod manual;
 mod native;
+mod package;
 mod python;
 mod run;
+mod rust_tests;
+mod system_files;
 mod units;
 
 use std::process::ExitCode;
@@ -19,11 +24,16 @@ usage: cargo xtask COMMAND
   test             build the binaries, then run every test: Rust, end to end, and the Python clients'
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
-  check            format, clippy, documentation, dependency edges, shipped configuration files and systemd units
+  check            format, clippy, documentation, dependency edges, shipped configuration files, systemd units, manual and
+                   completions
+  docs             write docs/configuration.md from systemd/edgemuxd.toml
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
                    cargo finds them: eval \"$(cargo xtask native)\"
+  package [--arch ARCH] [--revision N] [--out DIR]
+                   make the Debian packages, in target/debian or DIR, for this machine or for ARCH (x86_64, aarch64); needs
+                   cargo-deb
 ";
 
 fn main() -> ExitCode {
@@ -41,6 +51,8 @@ fn chore() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["check"] => check(),
+        ["docs"] => docs::write(),
+        ["package", ref options @ ..] => packages(options),
         ["native", "--arch", architecture, ref parts @ ..] => {
             print!("{}", native::environment_for(architecture, parts)?.exports());
             Ok(())
@@ -66,7 +78,7 @@ fn test() -> Result<()> {
     say("Rust tests, end to end among them");
     // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
     // and the Python clients' have the daemon start them.
-    cargo_with(&native, &["test", "--workspace", "--all-features", "--no-fail-fast"])?;
+    rust_tests::run(&native)?;
     say("tests over the unmodified Python clients");
     python::pytest(&python, &native)
 }
@@ -80,11 +92,30 @@ fn check() -> Result<()> {
     cargo_with(&native, &clippy)?;
     say("documentation");
     rustdoc_with(&native, &["doc", "--workspace", "--all-features", "--no-deps"])?;
+    say("pages, links, dashboard and alerts");
+    docs::check()?;
     say("dependency edges");
     edges::check()?;
     say("shipped configuration file");
     let file = root().join("systemd/edgemuxd.toml");
     cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
     say("systemd units");
-    units::check()
+    units::check()?;
+    say("user, folders and device rules");
+    system_files::check()?;
+    say("manual and completions");
+    manual::check()
+}
+
+fn packages(options: &[&str]) -> Result<()> {
+    let (mut architecture, mut revision, mut out) = (std::env::consts::ARCH, "1", None);
+    for option in options.chunks(2) {
+        match *option {
+            ["--arch", given] => architecture = given,
+            ["--revision", given] => revision = given,
+            ["--out", given] => out = Some(given),
+            _ => bail!("{USAGE}"),
+        }
+    }
+    package::make(architecture, revision, out)
 }

@@ -52,7 +52,8 @@ pub(crate) fn cargo_output(arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-fn cargo_command() -> Command {
+/// Cargo, in the workspace.
+pub(crate) fn cargo_command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::client::ServerAddress;
+use crate::client::{Credentials, ServerAddress};
 use crate::commands::{self, Context, Outcome};
 use crate::error::Error;
 use crate::output::Output;
@@ -28,7 +28,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not admitted.";
 #[derive(Debug, Parser)]
 #[command(name = "edgemux", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// The daemon to talk to: HOST:PORT or unix:PATH
+    /// The daemon to talk to: HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(
         long,
         global = true,
@@ -41,6 +41,9 @@ pub(crate) struct Cli {
     /// Print one JSON object on stdout instead of text
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    credentials: Credentials,
 
     #[command(subcommand)]
     command: Command,
@@ -62,12 +65,14 @@ enum Command {
     Doctor(commands::doctor::Args),
     Plan(commands::plan::Args),
     Experiment(commands::experiment::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 impl Cli {
     /// Runs the command that was asked for.
     pub(crate) async fn run(self, output: &Output) -> Result<Outcome, Error> {
-        let context = Context { server: self.server, output };
+        let context = Context { server: self.server, credentials: self.credentials, output };
         match self.command {
             Command::Demo(args) => commands::demo::run(args, &context).await,
             Command::Devices(args) => commands::devices::run(args, &context).await,
@@ -83,6 +88,8 @@ impl Cli {
             Command::Doctor(args) => commands::doctor::run(args, &context).await,
             Command::Plan(args) => commands::plan::run(&args, &context),
             Command::Experiment(args) => commands::experiment::run(&args, &context),
+            Command::Completions(args) => commands::completions::run(&args, &context),
+            Command::Man(args) => commands::man::run(&args, &context),
         }
     }
 }
@@ -180,6 +187,8 @@ mod tests {
             "edgemux experiment cluster",
             "edgemux experiment cluster --out a --seeds 0",
             "edgemux experiment cluster --out a --nodes 4,0",
+            "edgemux completions",
+            "edgemux completions tcl",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

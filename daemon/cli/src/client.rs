@@ -1,17 +1,22 @@
 //! The connection to a daemon, and the calls that every command shares.
 
+mod credentials;
 mod node;
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use edgemux_proto::inference;
 use edgemux_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use thiserror::Error;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::credentials::{Credentials, Token};
 use crate::rpc::RpcError;
 
 /// The largest message sent or received: a batch of large images, with room to spare.
@@ -29,10 +34,11 @@ const LOAD_S_MAX: Duration = Duration::from_secs(600);
 
 // === ServerAddress ===
 
-/// `HOST:PORT` or `unix:PATH`.
+/// `HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerAddress {
     Tcp(String),
+    Tls(String),
     Unix(String),
 }
 
@@ -48,12 +54,15 @@ impl FromStr for ServerAddress {
                 Err(format!("`{text}` names no absolute path; write unix:/run/edgemux/edgemuxd.sock"))
             };
         }
-        let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let tls = text.strip_prefix("https://").or_else(|| text.strip_prefix("tls:"));
+        let bare = tls.or_else(|| text.strip_prefix("http://")).unwrap_or(text).trim_end_matches('/');
         match bare.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
-                Ok(Self::Tcp(bare.to_owned()))
+                Ok(if tls.is_some() { Self::Tls(bare.to_owned()) } else { Self::Tcp(bare.to_owned()) })
             }
-            _ => Err(format!("`{text}` is neither HOST:PORT (127.0.0.1:8001) nor unix:PATH")),
+            _ => Err(format!(
+                "`{text}` is neither HOST:PORT (127.0.0.1:8001) nor https://HOST:PORT nor unix:PATH"
+            )),
         }
     }
 }
@@ -62,8 +71,21 @@ impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => f.write_str(address),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
         }
+    }
+}
+
+// === impl ServerAddress ===
+
+impl ServerAddress {
+    /// Is what listens there on the machine that asks?
+    pub(crate) fn is_this_machine(&self) -> bool {
+        let (Self::Tcp(address) | Self::Tls(address)) = self else { return true };
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -71,13 +93,21 @@ impl fmt::Display for ServerAddress {
 
 /// No connection to the daemon.
 #[derive(Debug, Error)]
-#[error(
-    "no edgemuxd at {server} ({cause}): start it with `edgemuxd --listen {server}`, \
-     or name another with --server or EDGEMUX_SERVER"
-)]
-pub(crate) struct ConnectError {
-    server: ServerAddress,
-    cause: String,
+pub(crate) enum ConnectError {
+    #[error(
+        "no edgemuxd at {server} ({cause}): start it with `edgemuxd --listen {server}`, \
+         or name another with --server or EDGEMUX_SERVER"
+    )]
+    Unreached { server: ServerAddress, cause: String },
+    #[error(
+        "no TLS with {server} ({cause}): --ca names the authority that has signed its certificate, \
+         --certificate and --key what it wants to see of you"
+    )]
+    Tls { server: ServerAddress, cause: String },
+    #[error("cannot read {}: {error}", file.display())]
+    Read { file: PathBuf, error: std::io::Error },
+    #[error("{} holds no bearer token: one line of printable ASCII", .0.display())]
+    NoToken(PathBuf),
 }
 
 // === Client ===
@@ -85,21 +115,31 @@ pub(crate) struct ConnectError {
 /// One connection to one daemon; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    channel: Channel,
+    channel: Transport,
 }
+
+/// A channel on which every call bears the token.
+pub(crate) type Transport = InterceptedService<Channel, Token>;
 
 impl Client {
     /// Connects, and gives up after five seconds.
-    pub(crate) async fn connect(server: &ServerAddress) -> Result<Self, ConnectError> {
-        let failed = |error: tonic::transport::Error| ConnectError {
-            server: server.clone(),
-            cause: innermost(&error),
+    pub(crate) async fn connect(
+        server: &ServerAddress,
+        credentials: &Credentials,
+    ) -> Result<Self, ConnectError> {
+        let failed = |error: tonic::transport::Error| {
+            let (server, cause) = (server.clone(), innermost(&error));
+            match server {
+                ServerAddress::Tls(_) => ConnectError::Tls { server, cause },
+                ServerAddress::Tcp(_) | ServerAddress::Unix(_) => ConnectError::Unreached { server, cause },
+            }
         };
         let uri = match server {
             ServerAddress::Tcp(address) => format!("http://{address}"),
+            ServerAddress::Tls(address) => format!("https://{address}"),
             ServerAddress::Unix(path) => format!("unix:{path}"),
         };
-        let endpoint = Endpoint::from_shared(uri)
+        let mut endpoint = Endpoint::from_shared(uri)
             .and_then(|endpoint| endpoint.user_agent(concat!("edgemux/", env!("CARGO_PKG_VERSION"))))
             .map_err(failed)?
             .connect_timeout(CONNECT_S_MAX)
@@ -107,10 +147,15 @@ impl Client {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES_MAX)
             .tcp_nodelay(true);
-        Ok(Self { channel: endpoint.connect().await.map_err(failed)? })
+        if let ServerAddress::Tls(_) = server {
+            endpoint = endpoint.tls_config(credentials.tls()?).map_err(failed)?;
+        }
+        let token = credentials.token()?;
+        let channel = endpoint.connect().await.map_err(failed)?;
+        Ok(Self { channel: InterceptedService::new(channel, token) })
     }
 
-    pub(crate) fn inference(&self) -> GrpcInferenceServiceClient<Channel> {
+    pub(crate) fn inference(&self) -> GrpcInferenceServiceClient<Transport> {
         GrpcInferenceServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -198,11 +243,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn loopback_and_sockets_are_this_machine() {
+        let here = |text: &str| text.parse::<ServerAddress>().unwrap().is_this_machine();
+        for text in ["127.0.0.1:8001", "127.1.2.3:1", "[::1]:8001", "localhost:8001", "unix:/run/e.sock"] {
+            assert!(here(text), "{text}");
+        }
+        for text in ["edge-7:8001", "10.0.0.1:8001", "[fe80::1]:8001", "localhost.example:1"] {
+            assert!(!here(text), "{text}");
+        }
+    }
+
+    #[test]
     fn addresses_are_host_and_port_or_a_socket() {
         for (text, shown) in [
             ("127.0.0.1:8001", "127.0.0.1:8001"),
             ("[::1]:8001", "[::1]:8001"),
             ("http://edge-7:8001/", "edge-7:8001"),
+            ("https://edge-7:8443", "https://edge-7:8443"),
+            ("tls:edge-7:8443", "https://edge-7:8443"),
             ("unix:/run/e.sock", "unix:/run/e.sock"),
             ("unix:///run/e.sock", "unix:/run/e.sock"),
         ] {

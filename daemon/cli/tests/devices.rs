@@ -23,7 +23,8 @@ async fn a_device_shows_how_it_is_shared_and_what_was_asked_for() {
     assert_eq!(gpu["hardware"]["temperature_c"], json!(61.0));
     assert_eq!(gpu["hardware"]["clock_mhz"], Value::Null, "not shown");
     let text = String::from_utf8(server.edgemux(&["devices"]).await.stdout).unwrap();
-    for part in ["concurrent (auto)", "width 4", "42 %", "1.0 GiB", "NVIDIA T4", "70W", "3.0 GiB of 16"] {
+    for part in ["concurrent (auto)", "width 4", "42 %", "1.0 GiB", "NVIDIA T4", "70W", "61", "3.0 GiB of 16"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
 }

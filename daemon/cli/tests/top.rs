@@ -41,14 +41,19 @@ async fn where_the_output_is_no_terminal_it_shows_everything_once() {
         assert_eq!(output.status.code(), Some(0));
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(!text.contains('\u{1b}'), "{text:?}");
-        for part in
-            ["2 devices, 2 sessions, 1 at risk", "77.0 of 40.0", "90.25/20.00", "promised/3 is at risk"]
-        {
+        for part in [
+            "2 devices, 2 sessions, 1 at risk",
+            "gpu0: NVIDIA T4 (nvidia:GPU-5e1f3a60), driver 570.1, 70W, 61 °C",
+            "77.0 of 40.0",
+            "90.25/20.00",
+            "promised/3 is at risk",
+        ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
     }
     let told = server.json(0, &["top"]).await;
     assert_eq!(told["server"], server.address.as_str());
+    assert_eq!(told["devices"][1]["hardware"]["temperature_c"], 61.0);
     assert_eq!(told["devices"][1]["predicted_utilisation"], 0.42);
     assert_eq!(told["sessions"][1]["observed_rate_hz"], 77.0);
     let output = edgemux(&["--server", "127.0.0.1:1", "top"]).await;

@@ -65,7 +65,17 @@ pub enum Command {
         device_root: PathBuf,
     },
     /// Print the runtimes that are installed, and what each can drive here, as JSON
-    Runtimes,
+    Runtimes {
+        /// How long each may take to answer, in seconds; libraries of a gigabyte are read from a cold disk
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        patience: u64,
+    },
+    /// Write the daemon's pages of the manual into a folder
+    Man {
+        /// The folder; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Be the worker of a runtime; the daemon starts these itself
     #[command(hide = true)]
     Worker {

@@ -6,8 +6,10 @@
 //! there.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod args;
 pub mod config;
+pub mod connection;
 pub mod corked;
 pub mod desk;
 pub mod device;
@@ -18,9 +20,11 @@ pub mod installed;
 pub mod listener;
 pub mod live;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod node;
 pub mod regions;
+mod reload;
 pub mod repository;
 pub mod runtimes;
 pub mod serve;
@@ -30,3 +34,5 @@ pub mod start;
 pub mod statistics;
 mod status;
 pub mod terms;
+pub mod tls;
+pub mod traces;

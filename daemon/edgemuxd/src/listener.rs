@@ -3,13 +3,20 @@
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures_util::future::ready;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::TcpIncoming;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 
 use crate::config::Listen;
+use crate::connection::Connection;
+use crate::tls;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -34,36 +41,16 @@ pub enum ListenError {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
+    /// TLS over TCP.
+    Tls(TcpListener),
     /// A unix socket, removed on drop.
     Unix(UnixListener, SocketFile),
     /// A unix socket that the service manager made, and keeps.
     Kept(UnixListener),
 }
 
-/// Connections as they come in.
-pub enum Incoming {
-    /// TCP.
-    Tcp(TcpIncoming),
-    /// Unix.
-    Unix(OwnedSocketStream),
-}
-
-/// A unix listener's connections; the socket's file goes when it does.
-pub struct OwnedSocketStream {
-    stream: UnixListenerStream,
-    _file: Option<SocketFile>,
-}
-
-impl futures_util::Stream for OwnedSocketStream {
-    type Item = io::Result<UnixStream>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        futures_util::StreamExt::poll_next_unpin(&mut self.stream, context)
-    }
-}
+/// What TLS is served with now; none where it is not.
+pub type Certificates = watch::Receiver<Option<Arc<ServerConfig>>>;
 
 /// The file of a unix socket, removed on drop.
 #[derive(Debug)]
@@ -81,6 +68,7 @@ impl Listener {
     pub async fn bind(address: &Listen) -> Result<Self, ListenError> {
         let bound = match address {
             Listen::Tcp(socket) => TcpListener::bind(socket).await.map(Self::Tcp),
+            Listen::Tls(socket) => TcpListener::bind(socket).await.map(Self::Tls),
             Listen::Unix(path) => bind_unix(path).await,
         };
         bound.map_err(|error| match error.kind() {
@@ -89,8 +77,9 @@ impl Listener {
         })
     }
 
-    /// The sockets that a service manager handed over when it started the daemon, in its order: unix sockets and TCP.
-    pub fn inherited(mut handed: ListenFd) -> io::Result<Vec<Self>> {
+    /// The sockets that a service manager handed over when it started the daemon, in its order: unix sockets and TCP, and
+    /// TLS where `configured` says so of the same address.
+    pub fn inherited(mut handed: ListenFd, configured: &[Listen]) -> io::Result<Vec<Self>> {
         let mut listeners = Vec::with_capacity(handed.len());
         for at in 0..handed.len() {
             // An error leaves it where it is: it is a socket of another kind.
@@ -99,7 +88,9 @@ impl Listener {
                 listeners.push(Self::Kept(UnixListener::from_std(socket)?));
             } else if let Some(socket) = handed.take_tcp_listener(at)? {
                 socket.set_nonblocking(true)?;
-                listeners.push(Self::Tcp(TcpListener::from_std(socket)?));
+                let is_tls = configured.contains(&Listen::Tls(socket.local_addr()?));
+                let socket = TcpListener::from_std(socket)?;
+                listeners.push(if is_tls { Self::Tls(socket) } else { Self::Tcp(socket) });
             }
         }
         Ok(listeners)
@@ -111,6 +102,9 @@ impl Listener {
             Self::Tcp(listener) => {
                 listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
             }
+            Self::Tls(listener) => {
+                listener.local_addr().map(|address| format!("tls:{address}")).unwrap_or_default()
+            }
             Self::Unix(_, file) => format!("unix:{}", file.0.display()),
             Self::Kept(listener) => {
                 let path =
@@ -120,17 +114,81 @@ impl Listener {
         }
     }
 
-    /// Its connections.
-    pub fn incoming(self) -> Incoming {
+    /// Its connections, as many as there are `slots` for: others are closed at once.
+    pub fn incoming(
+        self,
+        certificates: Certificates,
+        slots: Arc<Semaphore>,
+    ) -> BoxStream<'static, io::Result<Connection>> {
+        let handshakes = slots.available_permits();
         match self {
-            Self::Tcp(listener) => Incoming::Tcp(TcpIncoming::from(listener).with_nodelay(Some(true))),
-            Self::Unix(listener, file) => Incoming::Unix(OwnedSocketStream {
-                stream: UnixListenerStream::new(listener),
-                _file: Some(file),
-            }),
-            Self::Kept(listener) => {
-                Incoming::Unix(OwnedSocketStream { stream: UnixListenerStream::new(listener), _file: None })
+            Self::Tcp(listener) => tcp(listener, slots)
+                .map(|accepted| accepted.map(|(stream, slot)| Connection::tcp(stream, slot)))
+                .boxed(),
+            Self::Tls(listener) => tcp(listener, slots)
+                .map(move |accepted| shake_hands(accepted, certificates.borrow().clone()))
+                .buffer_unordered(handshakes)
+                .filter_map(|shaken| ready(shaken.transpose()))
+                .boxed(),
+            Self::Unix(listener, file) => unix(listener, slots)
+                .map(move |accepted| {
+                    // The file goes with the last connection that could come.
+                    let _ = &file;
+                    accepted
+                })
+                .boxed(),
+            Self::Kept(listener) => unix(listener, slots).boxed(),
+        }
+    }
+}
+
+type Slot = OwnedSemaphorePermit;
+
+fn tcp(
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+) -> impl Stream<Item = io::Result<(TcpStream, Slot)>> + Send {
+    with_slot(TcpListenerStream::new(listener), slots).map(|accepted| {
+        let (stream, slot) = accepted?;
+        stream.set_nodelay(true)?;
+        Ok((stream, slot))
+    })
+}
+
+fn unix(listener: UnixListener, slots: Arc<Semaphore>) -> impl Stream<Item = io::Result<Connection>> + Send {
+    let accepted = with_slot(UnixListenerStream::new(listener), slots);
+    accepted.map(|accepted| accepted.map(|(stream, slot)| Connection::unix(stream, slot)))
+}
+
+fn with_slot<S: Send>(
+    accepted: impl Stream<Item = io::Result<S>> + Send,
+    slots: Arc<Semaphore>,
+) -> impl Stream<Item = io::Result<(S, Slot)>> + Send {
+    accepted.filter_map(move |accepted| {
+        let slot = Arc::clone(&slots).try_acquire_owned();
+        ready(match (accepted, slot) {
+            (Err(error), _) => Some(Err(error)),
+            (Ok(stream), Ok(slot)) => Some(Ok((stream, slot))),
+            (Ok(_), Err(_)) => {
+                tracing::debug!("a connection is closed: as many are open as limits.connections allows");
+                None
             }
+        })
+    })
+}
+
+/// None of a client that cannot be talked to: that is its own affair, and no reason to say anything of the socket.
+async fn shake_hands(
+    accepted: io::Result<(TcpStream, Slot)>,
+    server: Option<Arc<ServerConfig>>,
+) -> io::Result<Option<Connection>> {
+    let (stream, slot) = accepted?;
+    let Some(server) = server else { return Ok(None) };
+    match tls::accept(server, stream).await {
+        Ok((stream, names)) => Ok(Some(Connection::tls(stream, names, slot))),
+        Err(error) => {
+            tracing::info!(%error, "a client did not come through the TLS handshake");
+            Ok(None)
         }
     }
 }

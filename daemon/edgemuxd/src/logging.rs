@@ -1,7 +1,10 @@
 //! What is logged: `RUST_LOG` at start, `LogSettings` while it runs. Logs go to standard error.
 
+mod journal;
+
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use edgemux_proto::inference::log_settings_request::SettingValue as Asked;
 use edgemux_proto::inference::log_settings_request::setting_value::ParameterChoice as AskedChoice;
@@ -13,6 +16,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
+use self::journal::Journal;
+
 /// Changes what is logged.
 #[derive(Clone, Debug)]
 pub struct Logging(reload::Handle<EnvFilter, Registry>);
@@ -22,10 +27,12 @@ impl Logging {
     pub fn start() -> Self {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let (filter, handle) = reload::Layer::new(filter);
+        let journal = if is_journal() { Journal::connect(Path::new(journal::SOCKET)).ok() } else { None };
         let colours = std::io::stderr().is_terminal();
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+        let lines = journal.is_none().then_some(lines);
         // Only a second start in one process fails, and then the first goes on.
-        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        let _ = tracing_subscriber::registry().with(filter).with(journal).with(lines).try_init();
         Self(handle)
     }
 
@@ -90,5 +97,30 @@ impl Logging {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
+    }
+}
+
+/// Does standard error go to systemd's journal? It says so by the file's device and inode.
+fn is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    rustix::fs::fstat(std::io::stderr()).is_ok_and(|stderr| names(&named, stderr.st_dev, stderr.st_ino))
+}
+
+fn names(stream: &str, device: u64, inode: u64) -> bool {
+    stream.split_once(':').is_some_and(|(named_device, named_inode)| {
+        named_device.parse() == Ok(device) && named_inode.parse() == Ok(inode)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_known_by_device_and_inode() {
+        assert!(names("8:42", 8, 42));
+        for other in ["", "8", "8:43", "9:42", "8:42:1", "x:42"] {
+            assert!(!names(other, 8, 42), "{other}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use edgemuxd::config::Config;
 use edgemuxd::discovery::Machine;
 use edgemuxd::logging::Logging;
 use edgemuxd::runtimes::RuntimeKind;
-use edgemuxd::{installed, serve, start};
+use edgemuxd::{installed, manual, serve, start};
 use listenfd::ListenFd;
 
 /// Tensors come and go by the hundred kilobytes. The system's allocator gives such blocks back to the kernel each time and
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
             println!("{}: ok", file.display());
         }),
         Some(Command::Devices { device_root }) => show(&device_root),
-        Some(Command::Runtimes) => runtimes(),
+        Some(Command::Runtimes { patience }) => runtimes(Duration::from_secs(patience)),
+        Some(Command::Man { folder }) => manual::write(&folder)
+            .with_context(|| format!("cannot write the pages of the manual into {}", folder.display())),
         Some(Command::Worker { runtime, arguments }) => work(&runtime, &arguments),
         None => run(args),
     };
@@ -47,9 +49,9 @@ fn show(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn runtimes() -> Result<()> {
+fn runtimes(patience: Duration) -> Result<()> {
     let asking = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtimes = asking.context("cannot start a thread")?.block_on(installed::all());
+    let runtimes = asking.context("cannot start a thread")?.block_on(installed::all(patience));
     println!("{}", serde_json::to_string_pretty(&runtimes)?);
     Ok(())
 }
@@ -64,7 +66,8 @@ fn run(args: Args) -> Result<()> {
     // It takes variables out of the environment, which nobody may while there are other threads.
     let handed = ListenFd::from_env();
     let logging = Logging::start();
-    let (config, repository) = start::prepare(args)?;
+    let config = start::configuration(&args)?;
+    let repository = start::repository(&config)?;
     let threads = start::threads(config.threads);
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -74,7 +77,7 @@ fn run(args: Args) -> Result<()> {
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build().context("cannot start the network threads")?;
-    let ended = runtime.block_on(serve::run(config, repository, logging, handed));
+    let ended = runtime.block_on(serve::run(args, config, repository, logging, handed));
     // A driver that does not answer keeps nobody here.
     runtime.shutdown_timeout(BLOCKED_MAX);
     ended

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::device::WorkerStatus;
 use crate::node::Node;
 use crate::session::{Session, State};
 use crate::statistics::Statistics;
@@ -32,7 +33,7 @@ const COUNTERS: [Counter; 9] = [
 /// A gauge of every session: name, help, value where there is one. The argument is the time in s on its device's clock.
 type Gauge = (&'static str, &'static str, fn(&Session, f64) -> Option<f64>);
 
-const GAUGES: [Gauge; 9] = [
+const GAUGES: [Gauge; 10] = [
     ("edgemux_session_ready", "1 where a session takes requests", |session, _| {
         Some(if matches!(session.state(), State::Ready(_)) { 1.0 } else { 0.0 })
     }),
@@ -44,6 +45,9 @@ const GAUGES: [Gauge; 9] = [
     }),
     ("edgemux_session_objective_seconds", "Latency that the terms promise", |session, _| {
         session.terms.guarantee().map(|(_, objective)| objective.latency_ms / 1e3)
+    }),
+    ("edgemux_session_objective_quantile", "Share of requests that have to keep it", |session, _| {
+        session.terms.guarantee()?.1.quantile
     }),
     (
         "edgemux_session_objective_kept_ratio",
@@ -76,10 +80,12 @@ pub fn exposition(node: &Node) -> String {
     let sessions = node.sessions();
     let mut text = String::new();
     of_sessions(&mut text, node, &sessions);
+    waiting(&mut text, node, &sessions);
     latencies(&mut text, &sessions);
     policed(&mut text, &sessions);
     admissions(&mut text, node);
     of_devices(&mut text, node);
+    workers(&mut text, node);
     hardware::of_devices(&mut text, node);
     hardware::of_node(&mut text, node);
     text
@@ -107,6 +113,28 @@ fn of_sessions(text: &mut String, node: &Node, sessions: &[Arc<Session>]) {
                 let _ = writeln!(text, "{name}{{{}}} {value}", labels(session));
             }
         }
+    }
+}
+
+fn waiting(text: &mut String, node: &Node, sessions: &[Arc<Session>]) {
+    let loads: Vec<_> = sessions
+        .iter()
+        .filter_map(|session| Some((labels(session), node.device(&session.device)?.load_of(session.id))))
+        .collect();
+    let name = "nv_inference_pending_request_count";
+    describe(text, name, "gauge", "Requests that wait in the queue");
+    for (labels, (queued, _)) in &loads {
+        let _ = writeln!(text, "{name}{{{labels}}} {queued}");
+    }
+    let name = "edgemux_session_in_service_requests";
+    describe(text, name, "gauge", "Requests that are with the device");
+    for (labels, (_, in_service)) in &loads {
+        let _ = writeln!(text, "{name}{{{labels}}} {in_service}");
+    }
+    let name = "edgemux_session_crashes_total";
+    describe(text, name, "counter", "Crashes of its worker that were put down to a session");
+    for session in sessions {
+        let _ = writeln!(text, "{name}{{{}}} {}", labels(session), session.crashes());
     }
 }
 
@@ -198,6 +226,29 @@ fn of_devices(text: &mut String, node: &Node) {
     for (device, snapshot) in &snapshots {
         let _ =
             writeln!(text, "{name}{{device=\"{}\"}} {}", device.name, u8::from(snapshot.fenced.is_some()));
+    }
+}
+
+fn workers(text: &mut String, node: &Node) {
+    let workers = node.devices.iter().flat_map(|device| {
+        let label = |worker: WorkerStatus| {
+            let (device, runtime) = (&device.name, worker.runtime);
+            let session = worker.session.unwrap_or_default();
+            let labels = format!("device=\"{device}\",runtime=\"{runtime}\",session=\"{session}\"");
+            (labels, worker.pid, worker.restarts)
+        };
+        device.snapshot().workers.into_iter().map(label)
+    });
+    let workers: Vec<_> = workers.collect();
+    let name = "edgemux_worker_up";
+    describe(text, name, "gauge", "1 where a worker process runs");
+    for (labels, pid, _) in &workers {
+        let _ = writeln!(text, "{name}{{{labels}}} {}", u8::from(*pid != 0));
+    }
+    let name = "edgemux_worker_restarts_total";
+    describe(text, name, "counter", "Times that a worker was started anew because it had died or was killed");
+    for (labels, _, restarts) in &workers {
+        let _ = writeln!(text, "{name}{{{labels}}} {restarts}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The node: its devices, its model repository, and the sessions that serve its models.
 
 mod admission;
+mod follow;
 mod hardware;
 mod second_look;
 mod trial;
@@ -14,7 +15,8 @@ use edgemux_calibration::system::SpeedUp;
 use edgemux_multiplexer::SessionId;
 use tokio::sync::{Mutex, Notify, watch};
 
-use crate::config::{Config, LoadAtStart};
+use crate::access::{Access, Caller};
+use crate::config::{Config, Current, LoadAtStart};
 use crate::desk::{self, Desk, Held, PlaceId, Profiles, ReservationError, Verdict};
 use crate::device::{Device, LoadProblem};
 use crate::discovery::{self, DEFAULT_POWER_MODE, Hardware};
@@ -22,10 +24,10 @@ use crate::regions::Regions;
 use crate::repository::{Repository, RepositoryError};
 use crate::session::{Session, State, Step};
 use crate::status::{self, History, Journal};
-use crate::terms::{Terms, TermsError};
+use crate::terms::TermsError;
 
-pub(crate) use self::admission::Ask;
 use self::admission::Hold;
+pub(crate) use self::admission::{Ask, Wanted};
 
 /// How many samples what is known of a newcomer counts for.
 const PRIOR_SAMPLES: u64 = 16;
@@ -61,6 +63,22 @@ pub enum LoadError {
     /// Its place was given up meanwhile.
     #[error("its place was given up before it was loaded")]
     NoPlace,
+    /// It is not the caller's.
+    #[error("model '{model}' is not of tenant '{tenant}': its models are named in the configuration")]
+    NotYours {
+        /// The model.
+        model: String,
+        /// Who asks.
+        tenant: String,
+    },
+    /// The caller has as many as it may.
+    #[error("tenant '{tenant}' has {most} sessions and reservations, as many as it may")]
+    TooManySessions {
+        /// Who asks.
+        tenant: String,
+        /// Its share.
+        most: usize,
+    },
     /// Its terms cannot be.
     #[error(transparent)]
     Terms(#[from] TermsError),
@@ -111,8 +129,8 @@ type Sessions = HashMap<String, BTreeMap<u64, Arc<Session>>>;
 /// The whole node.
 #[derive(Debug)]
 pub struct Node {
-    /// The configuration it was started with.
-    pub config: Config,
+    current: Current,
+    access: RwLock<Arc<Access>>,
     /// Its models.
     pub repository: Repository,
     /// Its devices.
@@ -148,18 +166,21 @@ impl Node {
     pub fn start(config: Config, repository: Repository, hardware: Hardware) -> Arc<Self> {
         let state_dir = config.state_dir.clone().unwrap_or_default();
         let profiles = Arc::new(Profiles::open(&state_dir));
+        let current = Current::new(config);
+        let config = current.get();
         let start = |(device, watched): (&crate::config::Device, &discovery::Watched)| {
             let mode = watched.seen().and_then(|found| found.reading.power_mode_key());
             let mode = mode.as_deref().unwrap_or(DEFAULT_POWER_MODE);
             let speed_up = profiles.speed_up(&device.name, mode).unwrap_or_else(SpeedUp::none);
-            Device::start(device, &config.supervision, config.limits.queue_requests, speed_up, watched)
+            Device::start(device, &current, speed_up, watched)
         };
         let devices = config.device.iter().zip(hardware.watched()).map(start).collect();
         let node = Arc::new(Self {
-            desk: Desk::new(&config.admission, profiles),
+            desk: Desk::new(current.clone(), profiles),
             looks: Notify::new(),
-            regions: Regions::new(config.limits.shared_memory_regions),
-            config,
+            regions: Regions::new(current.clone()),
+            access: RwLock::new(Arc::new(Access::new(&config, None))),
+            current,
             repository,
             devices,
             sessions: RwLock::default(),
@@ -175,8 +196,44 @@ impl Node {
         });
         tokio::spawn(second_look::run(Arc::downgrade(&node)));
         tokio::spawn(status::watch(Arc::downgrade(&node)));
+        tokio::spawn(follow::run(Arc::downgrade(&node)));
         tokio::spawn(hardware::run(Arc::downgrade(&node), hardware));
         node
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        self.current.get()
+    }
+
+    /// Who may call, as it is now.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes by `config` from now on, which differs from the present one in nothing that only a start can change. Requests
+    /// that are under way end as they began.
+    pub fn reconfigure(&self, config: Config) {
+        let former = self.config();
+        {
+            let mut access = self.access.write().unwrap_or_else(PoisonError::into_inner);
+            *access = Arc::new(Access::new(&config, Some(&access)));
+        }
+        self.current.set(config);
+        let config = self.config();
+        for (device, (before, now)) in self.devices.iter().zip(former.device.iter().zip(&config.device)) {
+            // What an operator has set meanwhile stays, unless the file says something new.
+            let is_shared = |device: &crate::config::Device| (device.multiplexing(), device.sharing());
+            if is_shared(before) != is_shared(now) {
+                device.configure(now.multiplexing(), now.sharing());
+            }
+        }
+        for session in self.sessions() {
+            if let Some(device) = self.device(&session.device) {
+                device.entitle(&session);
+            }
+        }
+        self.look_soon();
     }
 
     /// Loads what the configuration says is loaded at start and is not. A model that fails is logged and shown, no more.
@@ -189,7 +246,7 @@ impl Node {
             }
         };
         for model in models.into_keys() {
-            let wanted = match self.config.load_at_start {
+            let wanted = match self.config().load_at_start {
                 LoadAtStart::All => true,
                 LoadAtStart::None => false,
                 LoadAtStart::Declared => !matches!(self.repository.declared(&model), Ok(None)),
@@ -197,7 +254,8 @@ impl Node {
             let is_loaded = self.read().contains_key(&model);
             if wanted
                 && !is_loaded
-                && let Err(error) = self.load(&model, None, None).await
+                && let Err(error) =
+                    self.load(&Caller::daemon(), Wanted { model: &model, ..Wanted::default() }).await
             {
                 tracing::error!(%error, "at start");
             }
@@ -218,19 +276,19 @@ impl Node {
 
     /// Loads a model, by default its newest version under the terms in its `model.toml`, if admission has a place for it.
     /// One that serves already is replaced once the new session is ready.
-    pub async fn load(
-        &self,
-        model: &str,
-        version: Option<&str>,
-        terms: Option<Terms>,
-    ) -> Result<Arc<Session>, LoadError> {
-        let ask = self.ask(model, version, terms)?;
+    pub(crate) async fn load(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<Arc<Session>, LoadError> {
+        let ask = self.ask(caller, wanted)?;
         let (verdict, place) = self.decide(&ask, Hold::Load).await?;
         self.decided(&ask, &verdict);
-        match place {
-            Some(place) => self.bring_in(place).await,
-            None => Err(LoadError::NotAdmitted { model: model.to_owned(), verdict: Box::new(verdict) }),
+        let Some(place) = place else {
+            let verdict = Box::new(verdict.seen_by(caller));
+            return Err(LoadError::NotAdmitted { model: ask.model.model, verdict });
+        };
+        let session = self.bring_in(place).await?;
+        for other in self.others_of(&ask) {
+            self.unload_one(&other).await;
         }
+        Ok(session)
     }
 
     /// Loads what has a place.
@@ -324,7 +382,7 @@ impl Node {
         if let Some(device) = self.device(&session.device) {
             // Without a loaded model nothing is in service, and what waits could not run.
             if state.loaded().is_some() {
-                let grace = Duration::from_secs_f64(self.config.drain_grace_s);
+                let grace = Duration::from_secs_f64(self.config().drain_grace_s);
                 if tokio::time::timeout(grace, device.drain(session.id)).await.is_err() {
                     tracing::warn!(session = %session.name(), "not drained within the grace; what waits is refused");
                 }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::args::Args;
 use crate::config::Config;
 use crate::discovery::Hardware;
 use crate::grpc::Services;
@@ -18,18 +19,31 @@ use crate::http;
 use crate::listener::Listener;
 use crate::logging::Logging;
 use crate::node::Node;
+use crate::reload::reload;
 use crate::repository::Repository;
-use crate::service;
+use crate::traces::Traces;
+use crate::{service, tls};
 
 /// Binds, serves, loads what loads at start, and returns once a signal has come and requests have drained.
 ///
 /// Standard output carries one line per address and, when the models that load at start have been dealt with,
 /// `edgemuxd: ready`: scripts that start a daemon wait for it.
-pub async fn run(config: Config, repository: Repository, logging: Logging, handed: ListenFd) -> Result<()> {
+pub async fn run(
+    args: Args,
+    config: Config,
+    repository: Repository,
+    logging: Logging,
+    handed: ListenFd,
+) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
 
-    let mut listeners = Listener::inherited(handed).context("sockets of the service manager")?;
+    let certificates = config.tls.as_ref().map(tls::read).transpose()?;
+    let (renewals, certificates) = watch::channel(certificates);
+
+    let mut listeners =
+        Listener::inherited(handed, &config.listen).context("sockets of the service manager")?;
     for address in &config.listen {
         // What the service manager listens on already is not bound once more.
         if !listeners.iter().any(|listener| listener.address() == address.to_string()) {
@@ -48,19 +62,20 @@ pub async fn run(config: Config, repository: Repository, logging: Logging, hande
         announce(&format!("metrics on {address}"));
     }
 
-    let grace = Duration::from_secs_f64(config.drain_grace_s);
+    let traces = Traces::start(&config.telemetry).context("telemetry.otlp-endpoint cannot be used")?;
     let node = Node::start(config, repository, hardware);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), repository = %node.repository.root().display(),
         devices = node.devices.len(), "edgemuxd"
     );
     let (stop, stopping) = watch::channel(false);
-    let services = Arc::new(Services::new(&node, logging, stopping.clone())?);
+    let services = Arc::new(Services::new(&node, traces.clone(), logging, stopping.clone())?);
     services.set_serving(false).await;
     let mut servers = JoinSet::new();
     for listener in listeners {
-        let (services, stopping) = (Arc::clone(&services), stopping.clone());
-        servers.spawn(async move { services.serve(listener, stopping).await });
+        let (services, stopping, certificates) =
+            (Arc::clone(&services), stopping.clone(), certificates.clone());
+        servers.spawn(async move { services.serve(listener, certificates, stopping).await });
     }
     let pages = http::routes(Arc::clone(&node));
     tokio::spawn(async move { axum::serve(metrics, pages).await });
@@ -76,13 +91,28 @@ pub async fn run(config: Config, repository: Repository, logging: Logging, hande
             announce("ready");
         })
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        ended = servers.join_next() => {
-            ended.context("no listener")??.context("a listener failed")?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                service::reloading();
+                let reloaded = reload(&node, &args, &renewals);
+                match &reloaded {
+                    Ok(()) => tracing::info!("the configuration is reloaded"),
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "the configuration is not reloaded, nothing is changed");
+                    }
+                }
+                service::reloaded(reloaded.err());
+            }
+            ended = servers.join_next() => {
+                ended.context("no listener")??.context("a listener failed")?;
+                break;
+            }
         }
     }
+    let grace = Duration::from_secs_f64(node.config().drain_grace_s);
     tracing::info!(?grace, "draining");
     service::stopping();
     loading.abort();
@@ -95,6 +125,10 @@ pub async fn run(config: Config, repository: Repository, logging: Logging, hande
         Err(_) => tracing::warn!("not drained within the grace; the rest is dropped"),
     }
     node.save().await;
+    if let Some(traces) = traces {
+        // It waits for the collector.
+        let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+    }
     Ok(())
 }
 

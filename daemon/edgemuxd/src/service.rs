@@ -18,6 +18,24 @@ pub(crate) fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
+/// It reads its configuration once more.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        // Without the time a manager takes the message for none.
+        Err(error) => tracing::warn!(%error, "the time cannot be read"),
+    }
+}
+
+/// It has, and goes by it, or it does not, and why.
+pub(crate) fn reloaded(refused: Option<anyhow::Error>) {
+    let status = match refused {
+        None => "serving, the configuration is reloaded".to_owned(),
+        Some(error) => format!("serving; the configuration was not reloaded: {error:#}"),
+    };
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
 /// It takes no more requests, and ends.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);

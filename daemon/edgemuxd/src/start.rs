@@ -10,44 +10,49 @@ use crate::repository::Repository;
 
 /// Where a system's state lives, and where a user's does, below the home directory.
 const SYSTEM_STATE: &str = "/var/lib/edgemux";
+/// The model repository, if no other is named, in the state directory.
+const MODELS: &str = "models";
 const USER_STATE: &str = ".local/state/edgemux";
 
 /// Threads chosen at most when the configuration leaves it open: beyond these, accelerators are what is waited for.
 const THREADS_MAX: usize = 4;
 
-/// Reads the configuration, applies the command line, and opens the repository.
-pub fn prepare(args: Args) -> Result<(Config, Repository)> {
+/// Reads the configuration, and applies the command line.
+pub fn configuration(args: &Args) -> Result<Config> {
     let mut config = match &args.config {
         Some(file) => Config::read(file)?,
         None if Path::new(DEFAULT_PATH).exists() => Config::read(Path::new(DEFAULT_PATH))?,
         None => Config::default(),
     };
     if !args.listen.is_empty() {
-        config.listen = args.listen;
+        config.listen = args.listen.clone();
     }
     config.metrics = args.metrics.unwrap_or(config.metrics);
-    config.state_dir = args.state_dir.or(config.state_dir);
-    config.model_repository = args.model_repository.or(config.model_repository);
-    config.device_root = args.device_root.unwrap_or(config.device_root);
+    config.state_dir = args.state_dir.clone().or(config.state_dir).or_else(|| Some(default_state_dir()));
+    config.model_repository = args.model_repository.clone().or(config.model_repository);
+    config.device_root = args.device_root.clone().unwrap_or(config.device_root);
+    if let Some(state) = &config.state_dir {
+        config.model_repository.get_or_insert_with(|| state.join(MODELS));
+    }
     config.check()?;
+    Ok(config)
+}
 
+/// Makes the folders that are missing, and opens the repository.
+pub fn repository(config: &Config) -> Result<Repository> {
     let state = config.state_dir.clone().unwrap_or_else(default_state_dir);
     std::fs::create_dir_all(&state).with_context(|| {
         format!("cannot make the state directory {}; choose another --state-dir", state.display())
     })?;
-    let models = match &config.model_repository {
-        Some(named) => named.clone(),
-        None => {
-            let models = state.join("models");
-            std::fs::create_dir_all(&models)
-                .with_context(|| format!("cannot make the model repository {}", models.display()))?;
-            models
-        }
-    };
+    let models = config.model_repository.clone().unwrap_or_else(|| state.join(MODELS));
+    // One that somebody has named is there, or its name is wrong.
+    if models == state.join(MODELS) {
+        std::fs::create_dir_all(&models)
+            .with_context(|| format!("cannot make the model repository {}", models.display()))?;
+    }
     let repository = Repository::open(&models)
         .with_context(|| format!("the model repository {} cannot be used", models.display()))?;
-    config.state_dir = Some(state);
-    Ok((config, repository))
+    Ok(repository)
 }
 
 /// How many threads serve the network; 0 in the configuration chooses by the cores there are.

@@ -57,6 +57,15 @@ pub struct Objective {
     pub latency_ms: f64,
 }
 
+/// What an objective is about, in short: `mean`, `p99`, `p99.9`.
+pub fn statistic_name(quantile: Option<f64>) -> String {
+    match quantile {
+        // Quantiles are written with few digits: rounding takes binary's rest off again.
+        Some(quantile) => format!("p{}", (quantile * 1e6).round() / 1e4),
+        None => "mean".to_owned(),
+    }
+}
+
 /// Terms that cannot be.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TermsError {
@@ -124,5 +133,23 @@ impl Terms {
     /// Requests that may come at once.
     pub fn burst(&self) -> f64 {
         self.burst.unwrap_or(BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statistic_is_named_without_binarys_rest() {
+        for (quantile, name) in [
+            (None, "mean"),
+            (Some(0.5), "p50"),
+            (Some(0.29), "p29"),
+            (Some(0.99), "p99"),
+            (Some(0.999), "p99.9"),
+        ] {
+            assert_eq!(statistic_name(quantile), name);
+        }
     }
 }

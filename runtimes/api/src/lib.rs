@@ -10,6 +10,7 @@ pub mod error;
 pub mod host;
 pub mod protocol;
 pub mod runtime;
+pub mod sandbox;
 pub mod shm;
 pub mod socket;
 pub mod supervise;

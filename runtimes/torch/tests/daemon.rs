@@ -6,12 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::time::Duration;
-
 use edgemux_proto::inference::ModelInferRequest;
-use edgemux_tests::{
-    Client, Daemon, Load, Outcome, PATIENCE, Setup, eventually, is_quiet, keywords, latency, request,
-};
+use edgemux_tests::{Bystanders, Client, Daemon, PATIENCE, Setup, eventually, keywords, request};
 use tonic::Code;
 
 // To fill a gigabyte takes more than a hundred times what this model usually does, which would be a hang.
@@ -40,18 +36,11 @@ fn vector(model: &str, values: &[f32]) -> ModelInferRequest {
     request(model, "x", &[values.len() as i64], values)
 }
 
-/// A daemon with a bad model, and clients of the others.
+/// A daemon with a bad model, and those who do nothing wrong.
 struct Scene {
     daemon: Daemon,
     client: Client,
-    apart: Load,
-    beside: Load,
-}
-
-/// What the others saw.
-struct Seen {
-    apart: Vec<Outcome>,
-    beside: Vec<Outcome>,
+    others: Bystanders,
 }
 
 impl Scene {
@@ -65,34 +54,9 @@ impl Scene {
             .start()
             .await;
         let client = daemon.client().await;
-        let apart = Load::start(&daemon, &keywords("keywords"), 1).await;
-        let beside = Load::start(&daemon, &vector("echo", &[1.0, 2.0]), 1).await;
-        apart.until_succeeded(100).await;
-        beside.until_succeeded(100).await;
-        Self { daemon, client, apart, beside }
+        let others = Bystanders::start(&daemon, &keywords("keywords"), &vector("echo", &[1.0, 2.0])).await;
+        Self { daemon, client, others }
     }
-
-    async fn end(self, what: &str) -> Seen {
-        self.apart.until_succeeded(50).await;
-        self.beside.until_succeeded(50).await;
-        let seen = Seen { apart: self.apart.stop().await, beside: self.beside.stop().await };
-        for (who, outcomes) in [("apart", &seen.apart), ("beside", &seen.beside)] {
-            let failed = outcomes.iter().filter(|outcome| outcome.code != Code::Ok).count();
-            let (p50, p99) = (latency(outcomes, 0.5), latency(outcomes, 0.99));
-            // The few that wait for another worker are beyond p99.
-            let longest = latency(outcomes, 1.0);
-            println!(
-                "{what}: {who}: {} requests, {failed} failed, p50 {p50:?}, p99 {p99:?}, longest {longest:?}",
-                outcomes.len()
-            );
-            assert!(p99 < Duration::from_millis(if is_quiet() { 100 } else { 2000 }), "{who}: {p99:?}");
-        }
-        seen
-    }
-}
-
-fn failures(outcomes: &[Outcome]) -> Vec<&Outcome> {
-    outcomes.iter().filter(|outcome| outcome.code != Code::Ok).collect()
 }
 
 #[tokio::test]
@@ -105,8 +69,8 @@ async fn a_model_that_throws_is_told_to_its_client_and_noticed_by_nobody_else() 
     }
     let session = scene.client.session("throws").await;
     assert_eq!((session.failed, session.crashes), (20, 0));
-    let seen = scene.end("a model throws").await;
-    assert!(failures(&seen.apart).is_empty() && failures(&seen.beside).is_empty());
+    let lost = scene.others.end("a model throws").await;
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[tokio::test]
@@ -118,12 +82,12 @@ async fn a_model_that_allocates_without_end_fails_alone() {
         scene.client.infer(vector("hoards", &[0.0])).await.unwrap();
     }
     assert_eq!(scene.client.device("torch0").await.workers[0].restarts, 0);
-    let seen = scene.end("a model hoards").await;
-    assert!(failures(&seen.apart).is_empty() && failures(&seen.beside).is_empty());
+    let lost = scene.others.end("a model hoards").await;
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[tokio::test]
-async fn a_model_that_segfaults_is_blamed_and_quarantined_and_who_is_beside_it_is_back_at_once() {
+async fn a_model_that_segfaults_is_blamed_and_quarantined_and_who_is_beside_it_is_back() {
     let scene = Scene::with("segfaults").await;
     for crash in 1..=3 {
         scene.client.until_ready("segfaults").await;
@@ -142,9 +106,7 @@ async fn a_model_that_segfaults_is_blamed_and_quarantined_and_who_is_beside_it_i
     let log = scene.daemon.log();
     assert!(log.contains("the worker is dead") && log.contains("signal: 11 (SIGSEGV)"), "{log}");
     assert_eq!(scene.client.session("echo").await.crashes, 0);
-    let seen = scene.end("a model segfaults").await;
-    assert!(failures(&seen.apart).is_empty(), "{:?}", failures(&seen.apart));
+    let lost = scene.others.end("a model segfaults").await;
     // One client: at most the request that the worker had, each time.
-    let lost = failures(&seen.beside);
     assert!(lost.len() <= 3 && lost.iter().all(|outcome| outcome.code == Code::Unavailable), "{lost:?}");
 }

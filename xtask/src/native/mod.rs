@@ -57,6 +57,16 @@ pub(crate) fn environment_for(architecture: &str, names: &[&str]) -> Result<Envi
     Ok(environment)
 }
 
+/// A library of a part, fetched if it is not there yet, or the developer's own build of it.
+pub(crate) fn library(architecture: &str, name: &str, file: &str) -> Result<PathBuf> {
+    let part =
+        PARTS.iter().find(|part| part.name == name).with_context(|| format!("no native part {name:?}"))?;
+    match std::env::var_os(part.variable) {
+        Some(own) => Ok(own.into()),
+        None => Ok(part.fetch(architecture)?.join("lib").join(file)),
+    }
+}
+
 impl Part {
     /// Fetches the part unless it is there, and returns its folder.
     fn fetch(&self, architecture: &str) -> Result<PathBuf> {

@@ -8,10 +8,9 @@ use edgemux_proto::edgemux::v1::admission_client::AdmissionClient;
 use edgemux_proto::edgemux::v1::calibration_client::CalibrationClient;
 use edgemux_proto::edgemux::v1::devices_client::DevicesClient;
 use edgemux_proto::edgemux::v1::sessions_client::SessionsClient;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Client, LOAD_S_MAX, MESSAGE_BYTES_MAX, READ_S_MAX, done, within};
+use super::{Client, LOAD_S_MAX, MESSAGE_BYTES_MAX, READ_S_MAX, Transport, done, within};
 use crate::rpc::RpcError;
 
 const SESSIONS: &str = "`edgemux sessions` lists the sessions";
@@ -56,7 +55,7 @@ impl Client {
         done("give the reserved place back", answer).map(|_| ())
     }
 
-    fn admission(&self) -> AdmissionClient<Channel> {
+    fn admission(&self) -> AdmissionClient<Transport> {
         AdmissionClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 }
@@ -85,7 +84,7 @@ impl Client {
         done(format!("read session `{id}`"), answer).map_err(|error| error.advise(Code::NotFound, SESSIONS))
     }
 
-    fn session_service(&self) -> SessionsClient<Channel> {
+    fn session_service(&self) -> SessionsClient<Transport> {
         SessionsClient::new(self.channel.clone())
     }
 }
@@ -118,7 +117,7 @@ impl Client {
         changed(format!("put device `{device}` back into service"), answer)
     }
 
-    fn device_service(&self) -> DevicesClient<Channel> {
+    fn device_service(&self) -> DevicesClient<Transport> {
         DevicesClient::new(self.channel.clone())
     }
 }
@@ -168,7 +167,7 @@ impl Client {
             .profiles)
     }
 
-    fn calibration_service(&self) -> CalibrationClient<Channel> {
+    fn calibration_service(&self) -> CalibrationClient<Transport> {
         CalibrationClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)

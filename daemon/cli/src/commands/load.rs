@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use edgemux_proto::inference::model_repository_parameter::ParameterChoice;
 use edgemux_proto::inference::{ModelRepositoryParameter, RepositoryModelLoadRequest};
 use serde::Serialize;
 use tonic::Code;
@@ -19,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   edgemux load mobilenet_v2
   edgemux load mobilenet_v2 --version 3
+  edgemux load mobilenet_v2 --version 4 --replace   version 3 serves until 4 is ready, then goes
   edgemux load detector --rate-hz 20 --latency-ms 50 --quantile 0.99
 
 Without a rate and a latency the model runs as best effort, in what the others leave.
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// The version to serve [default: the newest]
     #[arg(long)]
     version: Option<String>,
+    /// Unload the model's other versions once this one is ready; until then they serve
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     terms: TermsArgs,
 }
@@ -56,7 +61,11 @@ struct Loaded {
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Outcome, Error> {
     let client = context.connect().await?;
     let version = args.version.clone().unwrap_or_default();
-    let parameters = args.terms.parameters(args.version.as_deref());
+    let mut parameters = args.terms.parameters(args.version.as_deref());
+    if args.replace {
+        let parameter_choice = Some(ParameterChoice::BoolParam(true));
+        parameters.insert("replace_versions".into(), ModelRepositoryParameter { parameter_choice });
+    }
     let (info, load_ms) = load(&client, &args.name, parameters, &version).await?;
     // Where it runs is an extra: a plain Triton server does not know.
     let sessions = client.sessions().await.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod calibration;
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;
@@ -9,6 +10,7 @@ pub(crate) mod experiment;
 pub(crate) mod infer;
 pub(crate) mod load;
 pub(crate) mod load_test;
+pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod sessions;
@@ -17,7 +19,7 @@ pub(crate) mod top;
 pub(crate) mod unload;
 mod values;
 
-use crate::client::{Client, ConnectError, ServerAddress};
+use crate::client::{Client, ConnectError, Credentials, ServerAddress};
 use crate::output::Output;
 
 /// How a command that printed its result ended.
@@ -34,11 +36,12 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) server: ServerAddress,
+    pub(crate) credentials: Credentials,
     pub(crate) output: &'a Output,
 }
 
 impl Context<'_> {
     async fn connect(&self) -> Result<Client, ConnectError> {
-        Client::connect(&self.server).await
+        Client::connect(&self.server, &self.credentials).await
     }
 }

@@ -11,8 +11,6 @@ use super::DaemonError;
 
 const ENVIRONMENT: &str = "EDGEMUXD";
 const VERSION_S_MAX: Duration = Duration::from_secs(10);
-/// Every runtime is asked, and one that hangs is waited for.
-const SHOWN_S_MAX: Duration = Duration::from_secs(150);
 
 pub(crate) fn find() -> Result<PathBuf, DaemonError> {
     let path = match std::env::var_os(ENVIRONMENT).filter(|path| !path.is_empty()) {
@@ -22,24 +20,23 @@ pub(crate) fn find() -> Result<PathBuf, DaemonError> {
     if path.is_file() { Ok(path) } else { Err(DaemonError::NotFound(path)) }
 }
 
-/// What the binary shows as JSON when it is run with this command.
+/// What the binary shows as JSON when it is run with these arguments.
 pub(crate) async fn shown<T: DeserializeOwned>(
     binary: &Path,
-    command: &'static str,
+    arguments: &[&str],
+    limit: Duration,
 ) -> Result<T, DaemonError> {
-    let failed = |what: String| DaemonError::Shown { binary: binary.to_owned(), command, what };
-    let asked = Command::new(binary)
-        .arg(command)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(SHOWN_S_MAX, asked)
+    let failed =
+        |what: String| DaemonError::Shown { binary: binary.to_owned(), arguments: arguments.join(" "), what };
+    let asked = Command::new(binary).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(limit, asked)
         .await
-        .map_err(|_| failed(format!("no answer within {} s", SHOWN_S_MAX.as_secs())))?
+        .map_err(|_| failed(format!("no answer within {} s", limit.as_secs())))?
         .map_err(|cause| DaemonError::Start { binary: binary.to_owned(), cause })?;
     if !output.status.success() {
-        return Err(failed(output.status.to_string()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("without a word");
+        return Err(failed(format!("{}: {said}", output.status)));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
 }

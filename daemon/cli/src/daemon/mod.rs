@@ -27,8 +27,8 @@ pub(crate) enum DaemonError {
     Folder(io::Error),
     #[error("{binary} does not say its version: {what}")]
     Version { binary: PathBuf, what: String },
-    #[error("{binary} {command} does not say what it is asked: {what}")]
-    Shown { binary: PathBuf, command: &'static str, what: String },
+    #[error("`{binary} {arguments}` does not say what it is asked: {what}")]
+    Shown { binary: PathBuf, arguments: String, what: String },
     #[error("edgemuxd ended before it was ready ({status}); the end of its log:\n{log}")]
     Ended { status: ExitStatus, log: String },
     #[error("edgemuxd was not ready within {seconds} s; the end of its log:\n{log}")]

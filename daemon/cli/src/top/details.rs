@@ -1,13 +1,14 @@
-//! All that is known of one session, in a few lines.
+//! All that is known of one session and of what it runs on, in a few lines.
 
 use crate::format;
 use crate::table::printable;
-use crate::view::{Latency, Session};
+use crate::view::{Device, Latency, Session};
 
 /// The most lines there are.
-pub(super) const LINES_MAX: u16 = 6;
+pub(super) const LINES_MAX: u16 = 7;
 
-pub(super) fn details(of: &Session) -> Vec<String> {
+/// Of a session on `device`.
+pub(super) fn details(of: &Session, device: Option<&Device>) -> Vec<String> {
     let mut lines =
         vec![format!("{} on {} by {}, {}: {}", of.id, of.device, of.runtime, of.state, of.terms_text())];
     if of.predicted.is_some() || of.observed.is_some() {
@@ -25,6 +26,8 @@ pub(super) fn details(of: &Session) -> Vec<String> {
         format::ms(Some(of.mean_service_ms)),
         format::bytes(of.memory_bytes)
     ));
+    let hardware = device.and_then(|device| Some((&device.name, device.hardware_text()?)));
+    lines.extend(hardware.map(|(device, text)| format!("{device}: {text}")));
     if !of.why().is_empty() {
         let is = if of.slo_at_risk { "at risk" } else { of.state };
         lines.push(format!("{is}: {}", of.why()));
@@ -56,8 +59,10 @@ mod tests {
 
     #[test]
     fn a_session_is_told_in_as_many_lines_as_there_is_room_for() {
-        for session in &examples::node().sessions {
-            let lines = details(session);
+        let node = examples::node();
+        for session in &node.sessions {
+            let lines = details(session, Some(&node.devices[0]));
+            assert!(lines.iter().any(|line| line.starts_with("gpu0: NVIDIA T4")), "{lines:#?}");
             assert!(lines.len() <= usize::from(LINES_MAX), "{lines:#?}");
             assert!(lines[0].starts_with(&session.id));
             let why = lines.last().unwrap().starts_with("at risk: its p99");

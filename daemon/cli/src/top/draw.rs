@@ -100,7 +100,10 @@ fn draw_sessions(frame: &mut Frame<'_>, app: &mut App, area: Rect, fresh: bool) 
 
 fn draw_details(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let sessions = app.sessions();
-    let lines = sessions.get(app.chosen_at()).map_or_else(Vec::new, |session| details(session));
+    let lines = sessions.get(app.chosen_at()).map_or_else(Vec::new, |session| {
+        let device = app.snapshot.devices.iter().find(|device| device.name == session.device);
+        details(session, device)
+    });
     let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
     frame.render_widget(Paragraph::new(lines).block(title("chosen")), area);
 }

@@ -13,7 +13,7 @@ use self::columns::{Cells, DEVICES, SESSIONS};
 use crate::client::{Client, ServerAddress};
 use crate::output::Report;
 use crate::rpc::RpcError;
-use crate::table::Table;
+use crate::table::{Table, printable};
 use crate::view::{Device, Session};
 
 pub(crate) use live::live;
@@ -72,6 +72,11 @@ impl Report for Snapshot {
         };
         if !self.devices.is_empty() {
             text.push_str(&table(&DEVICES, self.device_cells()));
+            let shown =
+                self.devices.iter().filter_map(|device| Some((&device.name, device.hardware_text()?)));
+            shown.for_each(|(name, hardware)| {
+                text.push_str(&format!("{}\n", printable(&format!("{name}: {hardware}"))))
+            });
         }
         if !self.sessions.is_empty() {
             text.push_str(&table(&SESSIONS, self.sessions.iter().map(columns::session).collect()));
@@ -121,11 +126,21 @@ pub(crate) mod examples {
             utilisation: 0.5,
             predicted_utilisation: 0.45,
             memory_capacity_bytes: 1 << 30,
+            source: "nvidia:GPU-5e1f3a60".into(),
+            hardware_name: "NVIDIA T4".into(),
+            driver_version: "570.1".into(),
+            power_mode: "70W".into(),
+            temperature_c: Some(61.0),
+            clock_mhz: Some(1590.0),
+            memory_total_bytes: Some(16 << 30),
+            memory_used_bytes: Some(3 << 30),
             ..device("gpu0", v1::DeviceKind::Gpu)
         };
         let fenced = v1::Device {
             fenced: true,
             fence_reason: "being swapped".into(),
+            source: "coral-pci:0".into(),
+            power_mode: "default".into(),
             ..device("tpu0", v1::DeviceKind::Edgetpu)
         };
         let session = |id: &str, rate_hz: f64| v1::Session {
@@ -194,6 +209,13 @@ mod tests {
         for (name, parts) in [
             ("gpu0", &["concurrent (auto)", "50 %", "45 %", "36.0 MiB of 1.0 GiB", "emulator up"][..]),
             ("tpu0", &["exclusive", "fenced: being swapped"]),
+            (
+                "gpu0:",
+                &[
+                    "NVIDIA T4 (nvidia:GPU-5e1f3a60), driver 570.1, 70W, 61 °C, 1590 MHz, 3.0 GiB of 16.0 GiB used",
+                ],
+            ),
+            ("tpu0:", &["coral-pci:0, which is not there"]),
             ("detector/1", &["40.0 of 40.0", "p99 ≤ 60 ms", "100.0 %", "5.40/5.50", "19.00/20.00"]),
             ("segmenter/2", &["99.0 of 10.0", "97.0 %", "80.00/20.00", "88 refused", "yes"]),
             ("logger/1", &["best effort", "4.5"]),

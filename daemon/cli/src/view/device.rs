@@ -127,8 +127,37 @@ impl Device {
         }
     }
 
+    /// What is behind it and how that is, in a line: `NVIDIA T4 (nvidia:0), driver 570.1, 70W, 61 °C, 1590 MHz, 3.0 GiB of
+    /// 16.0 GiB used`
+    pub(crate) fn hardware_text(&self) -> Option<String> {
+        let hardware = self.hardware.as_ref()?;
+        if hardware.name.is_empty() {
+            return Some(format!("{}, which is not there", hardware.source));
+        }
+        let mut parts = vec![format!("{} ({})", hardware.name, hardware.source)];
+        if !hardware.driver_version.is_empty() {
+            parts.push(format!("driver {}", hardware.driver_version));
+        }
+        // What shows no mode is in its default one.
+        if !matches!(hardware.power_mode.as_str(), "" | "default") {
+            parts.push(hardware.power_mode.clone());
+        }
+        parts.extend(hardware.temperature_c.map(|celsius| format!("{} °C", format::short(celsius))));
+        parts.extend(hardware.clock_mhz.map(|mhz| format!("{mhz:.0} MHz")));
+        parts.extend(hardware.memory_text().map(|memory| format!("{memory} used")));
+        Some(parts.join(", "))
+    }
+
     pub(crate) fn memory_text(&self) -> String {
         self.memory_capacity_bytes.map_or_else(|| "-".to_owned(), format::bytes)
+    }
+}
+
+impl Hardware {
+    /// What is used of how much.
+    pub(crate) fn memory_text(&self) -> Option<String> {
+        let (used, total) = self.memory_used_bytes.zip(self.memory_total_bytes)?;
+        Some(format!("{} of {}", format::bytes(used), format::bytes(total)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admission;
 pub(crate) mod calibration;
+pub(crate) mod doctor;
 pub(crate) mod inference;
 pub(crate) mod node;
 pub(crate) mod pty;

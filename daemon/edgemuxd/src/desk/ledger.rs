@@ -238,6 +238,16 @@ impl Ledger {
         self.places.retain(|_, held| held.session() != Some(session));
     }
 
+    /// The files of all places that are held.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &ModelFile> {
+        self.places.values().map(|held| &held.file)
+    }
+
+    /// The model that a reservation is of.
+    pub(crate) fn model_of(&self, reservation: &str) -> Option<&str> {
+        Some(&self.get(self.find(reservation).ok()?)?.file.model)
+    }
+
     /// A place that is held.
     pub(crate) fn get(&self, id: PlaceId) -> Option<&Held> {
         self.places.get(&id)

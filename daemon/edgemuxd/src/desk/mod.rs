@@ -21,12 +21,12 @@ pub(crate) use self::ledger::{Commit, Held, Known, Ledger, PlaceId, name as rese
 pub(crate) use self::profiles::Profiles;
 pub(crate) use self::system::{Place, Tenant, mode as as_predicted, policy as as_run};
 pub use self::verdict::{Reason, TenantView, Verdict, Why};
-use crate::config;
+use crate::config::Current;
 
 /// Decides, and remembers who was promised a place.
 #[derive(Debug)]
 pub struct Desk {
-    policy: Policy,
+    current: Current,
     /// Held from before a decision until its place is held.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Held while it is looked for what could be had instead.
@@ -55,21 +55,25 @@ pub(crate) struct Candidate {
 
 impl Desk {
     /// A desk that decides by this configuration.
-    pub(crate) fn new(config: &config::Admission, profiles: Arc<Profiles>) -> Self {
-        let requests = config.simulated_requests;
-        let policy = Policy {
-            utilisation_max: config.utilisation_max,
-            deviations: config.deviations,
-            simulation: (requests > 0).then_some(Simulation { requests, seed: 0 }),
-            ..Policy::default()
-        };
+    pub(crate) fn new(current: Current, profiles: Arc<Profiles>) -> Self {
         Self {
-            policy,
+            current,
             turn: tokio::sync::Mutex::default(),
             search: tokio::sync::Mutex::default(),
             ledger: Mutex::default(),
             counts: Mutex::default(),
             profiles,
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        let config = &self.current.get().admission;
+        let requests = config.simulated_requests;
+        Policy {
+            utilisation_max: config.utilisation_max,
+            deviations: config.deviations,
+            simulation: (requests > 0).then_some(Simulation { requests, seed: 0 }),
+            ..Policy::default()
         }
     }
 
@@ -96,7 +100,7 @@ impl Desk {
     /// The verdict over all candidates: the one that admits with most slack, else the refusal that came nearest, with the
     /// reasons of devices that are `closed`. What else could be had is left to [`Self::look_further`].
     pub(crate) async fn weigh(&self, candidates: Vec<Candidate>, closed: Vec<Reason>) -> Weighed {
-        let policy = self.policy.clone();
+        let policy = self.policy();
         let weighed = tokio::task::spawn_blocking(move || {
             let mut predictor = Predictor::new(Effort::Formula);
             let weighed = candidates.into_iter().map(|candidate| candidate.weigh(&mut predictor, &policy));
@@ -132,7 +136,7 @@ impl Desk {
 
     /// A second look at a device as it is: the prediction for everybody, and whose objectives no longer hold.
     pub(crate) async fn look_again(&self, place: Place, tenants: Vec<Tenant>) -> Option<Look> {
-        let mut policy = self.policy.clone();
+        let mut policy = self.policy();
         policy.modes = Vec::new();
         let looked = tokio::task::spawn_blocking(move || {
             let system = place.system(&tenants).ok()?;

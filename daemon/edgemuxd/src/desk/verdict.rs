@@ -6,7 +6,8 @@ use edgemux_calibration::system::Mode;
 use edgemux_calibration::terms::Statistic;
 
 use super::system::{Place, Tenant};
-use crate::terms::Terms;
+use crate::access::Caller;
+use crate::terms::{Terms, statistic_name};
 
 /// A decision with everything it rests on.
 #[derive(Clone, Debug)]
@@ -106,6 +107,21 @@ impl Why {
     }
 }
 
+impl Verdict {
+    /// What `caller` is told of it: of other tenants only that an objective of one would break.
+    pub(crate) fn seen_by(&self, caller: &Caller) -> Self {
+        let mut seen = self.clone();
+        seen.tenants.retain(|tenant| caller.may_see(&tenant.session));
+        for reason in &mut seen.reasons {
+            if !reason.session.is_empty() && !caller.may_see(&reason.session) {
+                let message = "the objective of another tenant would break".into();
+                *reason = Reason::plain(reason.why, &reason.device, message);
+            }
+        }
+        seen
+    }
+}
+
 impl Reason {
     /// One that is about no number.
     pub fn plain(why: Why, device: &str, message: String) -> Self {
@@ -116,11 +132,10 @@ impl Reason {
         let plain = |why, message| Self::plain(why, device, message);
         match reason {
             admission::Reason::Objective { session, statistic, wanted, predicted, with_margin } => {
-                let statistic = match statistic {
-                    Statistic::Mean => "mean".to_owned(),
-                    // Quantiles are written with few digits: rounding takes binary's rest off again.
-                    Statistic::Quantile(q) => format!("p{}", (q.get() * 1e6).round() / 1e4),
-                };
+                let statistic = statistic_name(match statistic {
+                    Statistic::Mean => None,
+                    Statistic::Quantile(quantile) => Some(quantile.get()),
+                });
                 let message = format!(
                     "{session}: its {statistic} would be {:.1} ms ({:.1} ms with the margin of the prediction); \
                      its objective is {:.1} ms",

@@ -31,6 +31,8 @@ pub(super) struct Hardware {
 
 #[derive(Debug)]
 struct Known {
+    /// By which name it is looked for; none of a device without hardware.
+    source: Option<Source>,
     /// As it is, while it is there.
     shown: Option<Found>,
     /// The last that was seen.
@@ -61,6 +63,7 @@ impl Hardware {
         let seen = watched.seen();
         let power_mode = seen.and_then(|found| found.reading.power_mode_key());
         let known = Known {
+            source: watched.source().cloned(),
             power_mode: power_mode.unwrap_or_else(|| DEFAULT_POWER_MODE.to_owned()),
             memory_bytes: seen.and_then(memory_bytes),
             shown: seen.cloned(),
@@ -98,6 +101,11 @@ impl Device {
         self.hardware.known().shown.clone()
     }
 
+    /// How its hardware is named, whether or not it is there.
+    pub fn source(&self) -> Option<Source> {
+        self.hardware.known().source.clone()
+    }
+
     /// The UUID of its NVIDIA GPU, if it is one that is there.
     pub(super) fn gpu_uuid(&self) -> Option<String> {
         match &self.hardware.known().shown.as_ref()?.source {
@@ -119,6 +127,7 @@ impl Device {
     /// Takes note of how its hardware is. Returns whether the power mode is another, which is not taken over yet.
     pub(crate) fn saw(&self, found: &Found) -> Option<String> {
         let mut known = self.hardware.known();
+        known.source = Some(found.source.clone());
         known.shown = Some(found.clone());
         known.memory_bytes = memory_bytes(found).or(known.memory_bytes);
         found.reading.power_mode_key().filter(|mode| *mode != known.power_mode)

@@ -9,6 +9,7 @@ mod hardware;
 mod inner;
 mod outcome;
 mod request;
+mod sandbox;
 mod supervisor;
 mod timer;
 mod utilisation;
@@ -36,7 +37,7 @@ use self::request::{Beside, Pending};
 pub use self::supervisor::{LoadProblem, WorkerStatus};
 use self::utilisation::Utilisation;
 use self::workers::{WorkerKey, Workers};
-use crate::config::{self, Isolation, Multiplexing, Sharing};
+use crate::config::{self, Current, Isolation, Multiplexing, Sharing};
 use crate::discovery::Watched;
 use crate::repository::ModelFile;
 use crate::runtimes::RuntimeKind;
@@ -56,7 +57,7 @@ pub struct Device {
     memory_bytes: Option<u64>,
     hardware: hardware::Hardware,
     origin: Instant,
-    queue_limit: usize,
+    current: Current,
     inner: Mutex<Inner>,
     /// Is a model measured on it that has no place there? What its tenants see meanwhile was not predicted.
     measuring: AtomicBool,
@@ -124,8 +125,7 @@ impl Device {
     /// Makes the device and starts its supervisors, each of which starts its worker.
     pub fn start(
         config: &config::Device,
-        supervision: &config::Supervision,
-        queue_limit: usize,
+        current: &Current,
         speed_up: SpeedUp,
         watched: &Watched,
     ) -> Arc<Self> {
@@ -140,7 +140,7 @@ impl Device {
             memory_bytes: config.memory_bytes(),
             hardware: hardware::Hardware::new(watched),
             origin,
-            queue_limit,
+            current: current.clone(),
             measuring: AtomicBool::new(false),
             wake: watch::Sender::new(None),
             inner: Mutex::new(Inner {
@@ -163,7 +163,7 @@ impl Device {
                 batch: Vec::new(),
             }),
             runtimes,
-            workers: Workers::new(config, supervision),
+            workers: Workers::new(config, current.clone()),
         });
         if config.isolation == Isolation::Runtime {
             device.runtimes.iter().for_each(|&runtime| device.start_shared(runtime));
@@ -347,7 +347,7 @@ impl Device {
         let live = session.live();
         let guarantee = terms.guarantee().filter(|_| !live.is_demoted());
         Settings {
-            queue_limit: self.queue_limit,
+            queue_limit: self.current.get().limits.queue_requests,
             guaranteed: guarantee.is_some(),
             priority: Priority::new(terms.priority),
             policing: guarantee.map(|(rate_hz, _)| Policing {

@@ -12,6 +12,7 @@ use edgemux_runtime_api::runtime::Timing;
 use super::batch;
 use super::request::{Beside, Failure, Pending, Response};
 use super::{Device, Purpose};
+use crate::traces::Course;
 
 impl Device {
     /// A worker has a response; the device is free again if it is the last.
@@ -26,7 +27,9 @@ impl Device {
         let mut inner = self.lock();
         if !last {
             if let Some(pending) = inner.requests.get_mut(&request) {
-                pending.respond(Response { outputs, last });
+                let started = pending.started.unwrap_or(pending.arrived);
+                let course = Course { arrived: pending.arrived, started, finished: now };
+                pending.respond(Response { outputs, last, course });
             }
             return;
         }
@@ -52,7 +55,8 @@ impl Device {
         }
         if beside.is_empty() {
             if let Some(responder) = pending.responder {
-                responder.send(Ok(Response { outputs, last }));
+                let course = Course { arrived: pending.arrived, started, finished: now };
+                responder.send(Ok(Response { outputs, last, course }));
             }
             return;
         }
@@ -88,7 +92,8 @@ impl Device {
             Some(parts) => {
                 for (pending, outputs) in all.into_iter().zip(parts) {
                     if let Some(responder) = pending.responder {
-                        responder.send(Ok(Response { outputs, last: true }));
+                        let course = Course { arrived: pending.arrived, started, finished: now };
+                        responder.send(Ok(Response { outputs, last: true, course }));
                     }
                 }
             }

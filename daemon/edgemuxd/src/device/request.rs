@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Device, Purpose};
 use crate::session::Session;
+use crate::traces::Course;
 
 /// Responses of a decoupled request that may wait for a slow client before the request is given up.
 const RESPONSES_WAITING_MAX: usize = 64;
@@ -22,6 +23,8 @@ pub struct Response {
     pub outputs: Vec<OutputTensor>,
     /// No more to come.
     pub last: bool,
+    /// When it had the device.
+    pub course: Course,
 }
 
 /// Why a request has no, or no further, response.

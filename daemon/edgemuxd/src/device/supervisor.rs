@@ -4,6 +4,7 @@
 //! started at once (then ever later, [`Backoff`]) and given the sessions again; a model that was running whenever its
 //! worker crashed is blamed, and quarantined at the limit ([`CrashLedger`]). A worker that is one session's own ends with it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,10 +17,11 @@ use edgemux_runtime_api::supervise::{Backoff, BackoffPolicy, CrashLedger};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use super::sandbox;
 use super::warm_up::warm_up;
 use super::workers::WorkerKey;
 use super::{Device, Failure, Purpose};
-use crate::config;
+use crate::config::{self, Current};
 use crate::runtimes::RuntimeKind;
 use crate::session::{Loaded, Session, State, Step};
 
@@ -85,7 +87,7 @@ struct Supervisor {
     spec: DeviceSpec,
     /// Is it a worker on a GPU, and has the operator not said which it is to take?
     sees_one_gpu: bool,
-    limits: config::Supervision,
+    current: Current,
     commands: mpsc::Receiver<Command>,
     sessions: Vec<Supervised>,
     /// The session being loaded: the one to blame if the worker dies over it.
@@ -116,7 +118,7 @@ pub(super) fn start(
     device: Arc<Device>,
     key: WorkerKey,
     config: &config::Device,
-    supervision: &config::Supervision,
+    current: Current,
     commands: mpsc::Receiver<Command>,
 ) {
     let options = config.options(key.runtime);
@@ -129,7 +131,7 @@ pub(super) fn start(
         key,
         spec,
         sees_one_gpu,
-        limits: supervision.clone(),
+        current,
         commands,
         sessions: Vec::new(),
         loading: None,
@@ -201,6 +203,11 @@ impl Supervisor {
             // CUDA counts GPUs in another order than the driver's own library: the worker is shown only this one.
             command.environment.push(("CUDA_VISIBLE_DEVICES".into(), uuid.into()));
         }
+        let config = self.current.get();
+        let models = config.model_repository.as_deref().unwrap_or(Path::new(""));
+        if let Some(device) = config.device.iter().find(|device| device.name == self.device.name) {
+            sandbox::enclose(&mut command, device, self.key.runtime, models);
+        }
         Worker::spawn(&command, &self.spec, self.device.lanes, GREETING_PATIENCE).await
     }
 
@@ -215,7 +222,7 @@ impl Supervisor {
             Arc::clone(&self.device),
             self.key,
             Arc::clone(worker),
-            self.limits.clone(),
+            self.current.clone(),
             Arc::clone(&hung),
         );
         tokio::spawn(watch);
@@ -351,7 +358,8 @@ impl Supervisor {
     }
 
     fn add(&mut self, session: Arc<Session>, done: oneshot::Sender<Result<(), LoadProblem>>) {
-        let ledger = CrashLedger::new(self.limits.crash_limit, self.limits.crash_window());
+        let limits = &self.current.get().supervision;
+        let ledger = CrashLedger::new(limits.crash_limit, limits.crash_window());
         self.sessions.push(Supervised { session, ledger, done: Some(done), loaded: false });
     }
 
@@ -370,10 +378,10 @@ impl Supervisor {
         if session.state().is_over() {
             return Ok(());
         }
+        let limits = self.current.get().supervision.clone();
         self.loading = Some(session.id);
         let load = worker.load(session.id, &session.file.path);
-        let (signature, memory, details) = match tokio::time::timeout(self.limits.load_timeout(), load).await
-        {
+        let (signature, memory, details) = match tokio::time::timeout(limits.load_timeout(), load).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(LoadFailure::Refused(error))) => {
                 self.loading = None;
@@ -383,7 +391,7 @@ impl Supervisor {
             Ok(Err(LoadFailure::Gone(_))) => return Err(()),
             Err(_) => {
                 self.loading = None;
-                fail(&self.device, supervised, LoadProblem::Slow(self.limits.load_timeout()));
+                fail(&self.device, supervised, LoadProblem::Slow(limits.load_timeout()));
                 worker.kill();
                 return Err(());
             }
@@ -395,8 +403,14 @@ impl Supervisor {
         self.device.entitle(&session);
         self.device.handle(Event::Resumed(session.id));
         let warmed =
-            warm_up(&self.device, &session, &loaded.signature, self.limits.warm_up_requests, Purpose::WarmUp);
-        match tokio::time::timeout(self.limits.load_timeout(), warmed).await {
+            warm_up(&self.device, &session, &loaded.signature, limits.warm_up_requests, Purpose::WarmUp);
+        let warmed = tokio::select! {
+            biased;
+            // What it had is answered by whoever serves it, which is this task.
+            _ = worker.dead() => return Err(()),
+            warmed = tokio::time::timeout(limits.load_timeout(), warmed) => warmed,
+        };
+        match warmed {
             Ok(Ok(())) => {}
             // It was unloaded meanwhile: that command comes next.
             Ok(Err(Failure::Refused(_))) => {}
@@ -528,11 +542,11 @@ async fn watch(
     device: Arc<Device>,
     key: WorkerKey,
     worker: Arc<Worker>,
-    limits: config::Supervision,
+    current: Current,
     hung: Arc<AtomicBool>,
 ) {
-    let mut ticks =
-        tokio::time::interval(WATCH_PERIOD.min(limits.hang_timeout() / 4).max(Duration::from_millis(1)));
+    let shortest = current.get().supervision.hang_timeout();
+    let mut ticks = tokio::time::interval(WATCH_PERIOD.min(shortest / 4).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = 0_u64;
     loop {
@@ -543,7 +557,7 @@ async fn watch(
         }
         device.tick();
         tick += 1;
-        let overdue = device.has_overdue(key, &limits);
+        let overdue = device.has_overdue(key, &current.get().supervision);
         let silent = tick.is_multiple_of(TICKS_PER_PING)
             && tokio::time::timeout(PING_PATIENCE, worker.ping(tick)).await.is_err();
         if overdue || silent {

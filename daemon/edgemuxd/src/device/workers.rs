@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::supervisor::{self, COMMANDS_WAITING_MAX, Command};
 use super::{Device, LoadProblem};
-use crate::config::{self, Isolation};
+use crate::config::{self, Current, Isolation};
 use crate::runtimes::RuntimeKind;
 use crate::session::Session;
 
@@ -38,18 +38,13 @@ impl WorkerKey {
 pub(super) struct Workers {
     pub(super) isolation: Isolation,
     config: config::Device,
-    supervision: config::Supervision,
+    current: Current,
     supervisors: Mutex<BTreeMap<WorkerKey, mpsc::Sender<Command>>>,
 }
 
 impl Workers {
-    pub(super) fn new(config: &config::Device, supervision: &config::Supervision) -> Self {
-        Self {
-            isolation: config.isolation,
-            config: config.clone(),
-            supervision: supervision.clone(),
-            supervisors: Mutex::default(),
-        }
+    pub(super) fn new(config: &config::Device, current: Current) -> Self {
+        Self { isolation: config.isolation, config: config.clone(), current, supervisors: Mutex::default() }
     }
 
     /// The workers that are started, or that are to be when their hardware is there.
@@ -99,8 +94,8 @@ impl Device {
     fn supervise(self: &Arc<Self>, key: WorkerKey) -> mpsc::Sender<Command> {
         let (sender, receiver) = mpsc::channel(COMMANDS_WAITING_MAX);
         self.workers.supervisors().insert(key, sender.clone());
-        let Workers { config, supervision, .. } = &self.workers;
-        supervisor::start(Arc::clone(self), key, config, supervision, receiver);
+        let Workers { config, current, .. } = &self.workers;
+        supervisor::start(Arc::clone(self), key, config, current.clone(), receiver);
         sender
     }
 }

@@ -3,8 +3,7 @@
 //! On USB one begins as a loader (1a6e:089a). The first that opens it loads its firmware, upon which it leaves the bus and
 //! comes back on the same port under another number (18d1:9302): the port is what stays.
 
-use rustix::fs::Access;
-
+use super::permission::denied;
 use super::source::{Port, Source, is_port};
 use super::tree::Tree;
 use super::{Absent, Found, Reading};
@@ -27,6 +26,7 @@ pub(super) fn find_on_pci(tree: &Tree, number: u32) -> Result<Found, Absent> {
     if !tree.exists(&node) || tree.exists(APEX) && !tree.exists(&shown) {
         return Err(Absent::Pci(number));
     }
+    let (problem, remedy) = denied(tree, &[&node]).map(|found| (found.what, found.remedy)).unzip();
     Ok(Found {
         source: Source::CoralPci(number),
         index: None,
@@ -34,7 +34,8 @@ pub(super) fn find_on_pci(tree: &Tree, number: u32) -> Result<Found, Absent> {
         driver: tree.text(&format!("{shown}/driver_version")),
         firmware_loaded: None,
         plugged: None,
-        problem: denied(tree, &node),
+        problem,
+        remedy,
         reading: Reading { temperature_c: tree.number(&format!("{shown}/temp"), 1e3), ..Reading::default() },
     })
 }
@@ -71,13 +72,16 @@ fn at_port(tree: &Tree, port: String) -> Result<Found, Absent> {
     let number = |file: &str| text(file)?.parse::<u32>().ok();
     let node = number("busnum").zip(number("devnum"));
     let node = node.map(|(bus, device)| format!("dev/bus/usb/{bus:03}/{device:03}"));
+    let denied = node.and_then(|node| denied(tree, &[&node]));
+    let (problem, remedy) = denied.map(|found| (found.what, found.remedy)).unzip();
     Ok(Found {
         name: "Coral edgeTPU on USB".to_owned(),
         index: None,
         driver: None,
         firmware_loaded: Some(ids == READY),
         plugged: number("devnum"),
-        problem: node.and_then(|node| denied(tree, &node)),
+        problem,
+        remedy,
         reading: Reading::default(),
         source: Source::CoralUsb(Port::Path(port)),
     })
@@ -86,11 +90,4 @@ fn at_port(tree: &Tree, port: String) -> Result<Found, Absent> {
 /// Ports by number, so that 1-10 comes after 1-2.
 fn numbers(port: &str) -> Vec<u32> {
     port.split(['-', '.']).filter_map(|number| number.parse().ok()).collect()
-}
-
-/// Why this process could not open it, if so.
-fn denied(tree: &Tree, node: &str) -> Option<String> {
-    let path = tree.path(node);
-    let denied = rustix::fs::access(&path, Access::READ_OK | Access::WRITE_OK).err()?;
-    Some(format!("{} cannot be opened by this user: {denied}", path.display()))
 }

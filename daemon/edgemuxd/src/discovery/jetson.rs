@@ -1,10 +1,13 @@
 //! A Jetson's integrated GPU, which has no management library: the device tree says what the board is, `devfreq` shows
 //! the clock, and `nvpmodel` leaves behind which power mode it has set.
 
+use super::permission::denied;
 use super::source::Source;
 use super::tree::Tree;
 use super::{Absent, Found, Reading};
 
+/// Through which everything on the board that is no processor gets its memory.
+const MEMORY: &str = "dev/nvmap";
 const DEVFREQ: &str = "sys/class/devfreq";
 /// What a GPU's entry there ends with, by generation of the chip.
 const GPUS: [&str; 6] = ["gpu", "gm20b", "gp10b", "gv11b", "ga10b", "gb10b"];
@@ -19,6 +22,9 @@ pub(super) fn find(tree: &Tree) -> Result<Found, Absent> {
     let gpu = tree.names(DEVFREQ).into_iter().find(|name| is_gpu(name));
     let hertz = |file: &str| tree.number(&format!("{DEVFREQ}/{}/{file}", gpu.as_ref()?), 1.0);
     let highest = || Some(format!("gpu-{:.0}MHz", hertz("max_freq")? / 1e6));
+    // Some containers do not show it.
+    let denied = tree.exists(MEMORY).then(|| denied(tree, &[MEMORY])).flatten();
+    let (problem, remedy) = denied.map(|found| (found.what, found.remedy)).unzip();
     Ok(Found {
         source: Source::Jetson,
         index: None,
@@ -26,7 +32,8 @@ pub(super) fn find(tree: &Tree) -> Result<Found, Absent> {
         driver: release(tree),
         firmware_loaded: None,
         plugged: None,
-        problem: None,
+        problem,
+        remedy,
         reading: Reading {
             temperature_c: tree.zone_c(&ZONES),
             clock_mhz: hertz("cur_freq").map(|hertz| hertz / 1e6),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
+use super::held;
 use super::source::Source;
 use super::tree::Tree;
 
@@ -45,63 +46,87 @@ pub enum LockError {
 /// Held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// The lock goes when this is closed.
-    _file: File,
+    file: File,
 }
 
-/// The folder of all locks.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It would go with the last descriptor of it, and a process that is just being started has one for a moment.
+        let _ = self.file.unlock();
+    }
+}
+
+/// The folder of our locks.
 #[derive(Clone, Debug)]
 pub struct Locks {
     folder: PathBuf,
+    /// Where the system's daemon has its locks, if that is elsewhere.
+    system: Option<PathBuf>,
 }
 
 impl Locks {
     /// `/run/edgemux` for whoever can write there, else a folder of the user's own.
     pub(super) fn new(tree: &Tree) -> Self {
-        let system = tree.path(SYSTEM_FOLDER);
+        let (system, own) = folders(tree);
         // It is made where that is allowed; what came of it is looked at.
         let _ = DirBuilder::new().create(&system);
         let writable = rustix::fs::access(&system, Access::WRITE_OK | Access::EXEC_OK).is_ok();
         if writable || !tree.is_real() {
-            return Self { folder: system };
+            return Self { folder: system, system: None };
         }
-        let folder = match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(given) => PathBuf::from(given).join("edgemux"),
-            None => std::env::temp_dir().join(format!("edgemux-{}", rustix::process::geteuid().as_raw())),
-        };
-        Self { folder }
+        Self::of_user(&own, &system)
     }
 
-    /// The daemon that owns `source`, as far as it says so itself. Nothing is locked for this.
-    pub fn holder(&self, source: &Source) -> Option<u32> {
-        let pid = std::fs::read_to_string(self.file(source)).ok()?.trim().parse().ok()?;
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (name.trim() == "edgemuxd").then_some(pid)
-    }
-
-    fn file(&self, source: &Source) -> PathBuf {
-        self.folder.join(format!("{}.lock", source.to_string().replace(':', "-")))
+    /// A user's, who does not get what the system's daemon has locked in `system`.
+    pub(super) fn of_user(folder: &Path, system: &Path) -> Self {
+        Self { folder: folder.to_owned(), system: Some(system.to_owned()) }
     }
 
     /// Takes the lock of `source`, which is to be a name that stays.
     pub fn take(&self, source: &Source) -> Result<Lock, LockError> {
         let failed =
             |error| LockError::Io { hardware: source.to_string(), folder: self.folder.clone(), error };
+        let of_system = self.system.as_ref().and_then(|system| held::by(&file(system, source)));
+        if let Some(pid) = of_system {
+            let holder = format!("process {pid}");
+            return Err(LockError::Held { hardware: source.to_string(), holder });
+        }
         own(&self.folder).map_err(failed)?;
-        let mut file = open(&self.file(source)).map_err(failed)?;
+        let mut file = open(&file(&self.folder, source)).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
                 // For whoever comes after; of a file that another user made it can only be locked.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-                Ok(Lock { _file: file })
+                Ok(Lock { file })
             }
-            Err(TryLockError::WouldBlock) => Err(held(source, file)),
+            Err(TryLockError::WouldBlock) => Err(refused(source, file)),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 }
 
-fn held(source: &Source, file: File) -> LockError {
+/// The process that owns `source`, whatever user's it is. Nothing is locked or made for this: to look is to disturb nobody.
+pub(super) fn holder(tree: &Tree, source: &Source) -> Option<u32> {
+    let (system, own) = folders(tree);
+    [system, own].iter().find_map(|folder| held::by(&file(folder, source)))
+}
+
+/// Of a system's daemon, and of a user's.
+fn folders(tree: &Tree) -> (PathBuf, PathBuf) {
+    let own = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(given) => PathBuf::from(given).join("edgemux"),
+        None => std::env::temp_dir().join(format!("edgemux-{}", rustix::process::geteuid().as_raw())),
+    };
+    // A machine that is made up is all below its root.
+    let own = if tree.is_real() { own } else { tree.path("user/edgemux") };
+    (tree.path(SYSTEM_FOLDER), own)
+}
+
+fn file(folder: &Path, source: &Source) -> PathBuf {
+    folder.join(format!("{}.lock", source.to_string().replace(':', "-")))
+}
+
+fn refused(source: &Source, file: File) -> LockError {
     let mut said = String::new();
     let _ = file.take(32).read_to_string(&mut said);
     let hardware = source.to_string();

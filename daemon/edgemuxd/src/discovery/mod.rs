@@ -3,9 +3,11 @@
 //! Everything is looked up below one root, `/` but for tests, and anew each time: hardware comes and goes.
 
 mod coral;
+mod held;
 mod jetson;
 mod lock;
 mod nvidia;
+mod permission;
 mod processor;
 mod source;
 mod tree;
@@ -51,6 +53,9 @@ pub struct Found {
     /// Why it cannot be used though it is there, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// How it is.
     #[serde(flatten)]
     pub reading: Reading,
@@ -136,7 +141,7 @@ pub struct Listed {
     /// The hardware.
     #[serde(flatten)]
     pub found: Found,
-    /// The process id of the daemon that owns it.
+    /// The process id of the daemon that owns it, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<u32>,
 }
@@ -180,8 +185,8 @@ impl Machine {
             }
         }
         devices.extend(pci.into_iter().chain(usb));
-        let locks = self.locks();
-        let listed = devices.into_iter().map(|found| Listed { held_by: locks.holder(&found.source), found });
+        let held_by = |found: &Found| lock::holder(&self.tree, &found.source);
+        let listed = devices.into_iter().map(|found| Listed { held_by: held_by(&found), found });
         Inventory { devices: listed.collect(), absent }
     }
 

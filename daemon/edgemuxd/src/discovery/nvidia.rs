@@ -11,17 +11,21 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
+use super::permission::denied;
 use super::source::{Gpu, Source};
 use super::tree::Tree;
 use super::{Absent, Found, Memory, Reading};
 
 const LIBRARY: &str = "libnvidia-ml.so.1";
+/// What CUDA opens besides the board's own node. They are made when they are first needed.
+const NODES: [&str; 2] = ["dev/nvidiactl", "dev/nvidia-uvm"];
 /// How often the library is begun anew while it does not show what is looked for.
 const ANEW_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Nvidia {
     library: OsString,
+    tree: Tree,
     state: Mutex<State>,
 }
 
@@ -40,7 +44,7 @@ impl Nvidia {
             true => LIBRARY.into(),
             false => tree.path(&format!("usr/lib/{LIBRARY}")).into(),
         };
-        Self { library, state: Mutex::default() }
+        Self { library, tree: tree.clone(), state: Mutex::default() }
     }
 
     pub(super) fn all(&self) -> Result<Vec<Found>, Absent> {
@@ -49,7 +53,7 @@ impl Nvidia {
         let count = nvml.device_count().map_err(|error| Absent::Driver(error.to_string()))?;
         let found = (0..count).map(|index| {
             let lost = |error| Absent::Gpu { gpu: index.to_string(), why: problem(&error) };
-            found(nvml, &nvml.device_by_index(index).map_err(lost)?, Some(index)).map_err(lost)
+            found(&self.tree, nvml, &nvml.device_by_index(index).map_err(lost)?, Some(index)).map_err(lost)
         });
         Ok(found.filter_map(Result::ok).collect())
     }
@@ -64,7 +68,7 @@ impl Nvidia {
             };
             device.and_then(|device| {
                 let index = device.index().ok();
-                found(nvml, &device, index)
+                found(&self.tree, nvml, &device, index)
             })
         };
         looked.map_err(|error| {
@@ -106,7 +110,11 @@ fn problem(error: &NvmlError) -> String {
 }
 
 /// An error is a GPU that is gone.
-fn found(nvml: &Nvml, device: &Device<'_>, index: Option<u32>) -> Result<Found, NvmlError> {
+fn found(tree: &Tree, nvml: &Nvml, device: &Device<'_>, index: Option<u32>) -> Result<Found, NvmlError> {
+    let own = device.minor_number().map(|number| format!("dev/nvidia{number}")).ok();
+    let nodes = NODES.into_iter().chain(own.as_deref()).filter(|node| tree.exists(node));
+    let nodes: Vec<_> = nodes.collect();
+    let (problem, remedy) = denied(tree, &nodes).map(|found| (found.what, found.remedy)).unzip();
     let temperature_c = shown(device.temperature(TemperatureSensor::Gpu))?.map(f64::from);
     // What has to do with graphics is off on some boards; all have multiprocessors.
     let clock_mhz = shown(device.clock_info(Clock::SM))?.map(f64::from);
@@ -119,7 +127,8 @@ fn found(nvml: &Nvml, device: &Device<'_>, index: Option<u32>) -> Result<Found, 
         driver: nvml.sys_driver_version().ok(),
         firmware_loaded: None,
         plugged: None,
-        problem: None,
+        problem,
+        remedy,
         reading: Reading {
             temperature_c,
             clock_mhz,

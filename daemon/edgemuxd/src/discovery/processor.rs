@@ -59,6 +59,7 @@ impl Processor {
             firmware_loaded: None,
             plugged: None,
             problem: None,
+            remedy: None,
             reading: Reading {
                 temperature_c: tree.zone_c(&ZONES),
                 clock_mhz: clocks.reduce(f64::max),

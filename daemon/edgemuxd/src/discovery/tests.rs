@@ -125,6 +125,7 @@ fn a_jetson_is_known_by_its_device_tree_and_its_mode_by_name() {
         .file("sys/class/thermal/thermal_zone1/temp", "48500\n");
     let gpu = found(&machine, "jetson");
     assert_eq!(gpu.name, "NVIDIA Jetson Orin Nano Developer Kit");
+    assert_eq!(gpu.problem, None, "a container may not show its nodes");
     assert_eq!(gpu.driver.as_deref(), Some("36.4.3"));
     assert_eq!((gpu.reading.clock_mhz, gpu.reading.temperature_c), (Some(612.0), Some(48.5)));
     assert_eq!(gpu.reading.power_mode.as_deref(), Some("gpu-1020MHz"));
@@ -186,14 +187,18 @@ fn a_device_that_this_user_cannot_open_says_so() {
         let made_up = MadeUp::new();
         made_up.usb("1-2", ("18d1", "9302"), 4);
         std::fs::remove_file(made_up.root().join("dev/bus/usb/001/004")).unwrap();
-        assert!(found(&made_up.machine(), "coral-usb:0").problem.unwrap().contains("001/004"));
+        let coral = found(&made_up.machine(), "coral-usb:0");
+        assert!(coral.problem.unwrap().contains("001/004"));
+        assert!(coral.remedy.unwrap().contains("container"));
         return;
     }
     let made_up = MadeUp::new();
     made_up.file("dev/apex_0", "");
     let node = made_up.root().join("dev/apex_0");
     std::fs::set_permissions(&node, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
-    assert!(found(&made_up.machine(), "coral-pci:0").problem.unwrap().contains("apex_0"));
+    let coral = found(&made_up.machine(), "coral-pci:0");
+    assert!(coral.problem.unwrap().contains("apex_0"));
+    assert!(coral.remedy.unwrap().contains("udev"));
 }
 
 #[test]
@@ -240,6 +245,33 @@ fn two_owners_of_one_device_are_refused_and_the_first_is_named() {
     let held = machine.locks().take(&coral).unwrap_err().to_string();
     assert!(held.contains("coral-pci:0 is owned by process 4194305"), "{held}");
     drop(lock);
+}
+
+#[test]
+fn whose_a_device_is_can_be_seen_without_taking_it() {
+    let made_up = MadeUp::new();
+    made_up.file("dev/apex_0", "");
+    let held_by = || made_up.machine().inventory().devices[1].held_by;
+    assert_eq!(held_by(), None);
+    assert!(!made_up.root().join("run").exists(), "looking makes nothing");
+    made_up.file("run/x", "");
+    let lock = made_up.machine().locks().take(&source("coral-pci:0")).unwrap();
+    assert_eq!(held_by(), Some(std::process::id()));
+    drop(lock);
+    assert_eq!(held_by(), None, "whatever its file still says");
+}
+
+#[test]
+fn what_the_systems_daemon_owns_a_users_own_daemon_does_not_get() {
+    let made_up = MadeUp::new();
+    made_up.file("run/x", "").file("user/x", "");
+    let (system, coral) = (made_up.machine().locks(), source("coral-pci:0"));
+    let lock = system.take(&coral).unwrap();
+    let users = Locks::of_user(&made_up.root().join("user/edgemux"), &made_up.root().join("run/edgemux"));
+    let refused = users.take(&coral).unwrap_err().to_string();
+    assert!(refused.contains(&format!("owned by process {}", std::process::id())), "{refused}");
+    drop(lock);
+    users.take(&coral).unwrap();
 }
 
 #[test]

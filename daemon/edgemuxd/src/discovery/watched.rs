@@ -115,6 +115,11 @@ impl Watched {
         Self { source: device.source.clone().or(processor), owned, ..Self::default() }
     }
 
+    /// By which name it is looked for; once it was seen, the one that stays.
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+
     /// As it was seen last.
     pub fn seen(&self) -> Option<&Found> {
         self.seen.as_ref()

@@ -12,9 +12,11 @@ use edgemux_proto::edgemux::v1::{
 use edgemux_runtime_api::runtime::DeviceKind;
 use tonic::{Request, Response, Status};
 
+use super::gate::known;
 use super::operations::{Operations, terms};
-use crate::desk::{Reason, TenantView, Verdict, Why};
-use crate::node::Ask;
+use crate::access::Caller;
+use crate::desk::{Reason, ReservationError, TenantView, Verdict, Why};
+use crate::node::{Ask, LoadError, Wanted};
 use crate::terms::{Batching, Excess, Objective, Terms};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -22,49 +24,66 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Admission for Operations {
     async fn evaluate(&self, request: Request<EvaluateRequest>) -> Answer<EvaluateResponse> {
-        let ask = self.ask(request.into_inner().terms)?;
+        let (caller, EvaluateRequest { terms }) = known(request)?;
+        let ask = self.ask(&caller, terms)?;
         let verdict = self.node.evaluate(&ask).await?;
-        Ok(Response::new(EvaluateResponse { verdict: Some(self::verdict(&verdict)) }))
+        Ok(Response::new(EvaluateResponse { verdict: Some(self::verdict(&verdict.seen_by(&caller))) }))
     }
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Answer<ReserveResponse> {
-        let ReserveRequest { uid, generation, terms, ttl_s } = request.into_inner();
-        let ask = self.ask(terms)?;
+        let (caller, ReserveRequest { uid, generation, terms, ttl_s }) = known(request)?;
+        let ask = self.ask(&caller, terms)?;
+        let uid = caller.scoped(&uid);
         // A caller who goes away in the middle may come back and find its place.
         let node = Arc::clone(&self.node);
         let reserving = tokio::spawn(async move { node.reserve(&uid, generation, &ask, ttl_s).await });
         let reserved = reserving.await.map_err(|gone| Status::internal(gone.to_string()))??;
         let (reservation, left) = reserved.held.unwrap_or_default();
         Ok(Response::new(ReserveResponse {
-            verdict: Some(self::verdict(&reserved.verdict)),
+            verdict: Some(self::verdict(&reserved.verdict.seen_by(&caller))),
             reservation,
             expires_in_s: left.as_secs_f64(),
         }))
     }
 
     async fn commit(&self, request: Request<CommitRequest>) -> Answer<CommitResponse> {
-        let (node, reservation) = (Arc::clone(&self.node), request.into_inner().reservation);
+        let (caller, CommitRequest { reservation }) = known(request)?;
+        self.own_reservation(&caller, &reservation)?;
+        let node = Arc::clone(&self.node);
         let committing = tokio::spawn(async move { node.commit(&reservation).await });
         let session = committing.await.map_err(|gone| Status::internal(gone.to_string()))??;
         Ok(Response::new(CommitResponse { session: Some(self.session(&session)) }))
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Answer<ReleaseResponse> {
-        self.node.release(&request.into_inner().reservation).await?;
+        let (caller, ReleaseRequest { reservation }) = known(request)?;
+        self.own_reservation(&caller, &reservation)?;
+        self.node.release(&reservation).await?;
         Ok(Response::new(ReleaseResponse {}))
     }
 }
 
 impl Operations {
+    /// Reservations of others' models are not there.
+    fn own_reservation(&self, caller: &Caller, reservation: &str) -> Result<(), Status> {
+        let ledger = self.node.desk.ledger();
+        match ledger.model_of(reservation) {
+            Some(model) if !caller.may_use(model) => {
+                Err(LoadError::from(ReservationError::Unknown(reservation.to_owned())).into())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Terms of nothing but a model's name are those of the repository.
-    fn ask(&self, asked: Option<wire::Terms>) -> Result<Ask, Status> {
+    fn ask(&self, caller: &Caller, asked: Option<wire::Terms>) -> Result<Ask, Status> {
         let asked =
             asked.ok_or_else(|| Status::invalid_argument("no terms: at least the model is needed"))?;
         let (model, version) = (asked.model.clone(), asked.version.clone());
         let given = from_wire(asked)?;
         let given = (given != Terms::default()).then_some(given);
         let version = Some(version.as_str()).filter(|version| !version.is_empty());
-        Ok(self.node.ask(&model, version, given)?)
+        Ok(self.node.ask(caller, Wanted { model: &model, version, terms: given, alone: false })?)
     }
 }
 

@@ -13,6 +13,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::drained;
+use super::gate::known;
 use super::operations::Operations;
 use super::status::brief;
 use crate::discovery::DEFAULT_POWER_MODE;
@@ -26,7 +27,8 @@ const WATCH_PERIOD: Duration = Duration::from_secs(1);
 #[tonic::async_trait]
 impl Calibration for Operations {
     async fn get(&self, request: Request<GetCalibrationRequest>) -> Answer<CalibrationProfile> {
-        let session = self.find(&request.into_inner().session)?;
+        let (caller, GetCalibrationRequest { session }) = known(request)?;
+        let session = self.find(&caller, &session)?;
         Ok(Response::new(self.profile(&session)))
     }
 
@@ -34,14 +36,15 @@ impl Calibration for Operations {
         &self,
         request: Request<WatchCalibrationRequest>,
     ) -> Answer<BoxStream<CalibrationProfile>> {
-        let wanted = request.into_inner().session;
+        let (caller, WatchCalibrationRequest { session: wanted }) = known(request)?;
         if !wanted.is_empty() {
-            self.find(&wanted)?;
+            self.find(&caller, &wanted)?;
         }
         let operations = self.clone();
         let ticks = IntervalStream::new(tokio::time::interval(WATCH_PERIOD));
         let profiles = ticks.flat_map(move |_| {
             let sessions = operations.node.sessions().into_iter();
+            let sessions = sessions.filter(|session| caller.may_use(&session.file.model));
             let wanted = sessions.filter(|session| wanted.is_empty() || session.name() == wanted);
             let profiles: Vec<_> = wanted.map(|session| Ok(operations.profile(&session))).collect();
             futures_util::stream::iter(profiles)
@@ -50,9 +53,13 @@ impl Calibration for Operations {
     }
 
     async fn reset(&self, request: Request<ResetCalibrationRequest>) -> Answer<ResetCalibrationResponse> {
-        let wanted = request.into_inner().session;
+        let (caller, ResetCalibrationRequest { session: wanted }) = known(request)?;
         if !wanted.is_empty() {
-            self.find(&wanted)?;
+            self.find(&caller, &wanted)?;
+        } else if !caller.is_admin() {
+            return Err(Status::permission_denied(
+                "name one of your sessions: all of them are for admins to reset",
+            ));
         }
         self.node.forget(&wanted);
         Ok(Response::new(ResetCalibrationResponse {}))
@@ -75,13 +82,6 @@ impl Calibration for Operations {
 }
 
 impl Operations {
-    fn find(&self, name: &str) -> Result<std::sync::Arc<Session>, Status> {
-        let found = self.node.sessions().into_iter().find(|session| session.name() == name);
-        found.ok_or_else(|| {
-            brief(Status::not_found(format!("no session '{name}': a session is named MODEL/VERSION")))
-        })
-    }
-
     fn profile(&self, session: &Session) -> CalibrationProfile {
         let profile = session.profile();
         let device = self.node.device(&session.device);

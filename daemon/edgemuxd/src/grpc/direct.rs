@@ -23,6 +23,7 @@ use tonic::codegen::{Service, http};
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 
+use super::gate::caller;
 use super::inference::InferenceService;
 
 const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
@@ -57,7 +58,8 @@ impl Inference {
         let message = read_message(body, self.message_bytes_max).await?;
         let request = ModelInferRequest::decode(message)
             .map_err(|error| Status::internal(format!("the request cannot be decoded: {error}")))?;
-        self.service.infer(&MetadataMap::from_headers(parts.headers), request).await
+        let caller = caller(&parts.extensions)?.clone();
+        self.service.infer(&caller, &MetadataMap::from_headers(parts.headers), request).await
     }
 }
 

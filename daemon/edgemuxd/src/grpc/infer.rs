@@ -15,9 +15,12 @@ use tonic::Status;
 
 use super::contents;
 use super::status;
+use crate::access::{Caller, Permit};
 use crate::device::{Purpose, Response, Submission, Ticket};
 use crate::node::{NoSession, Node};
+use crate::regions::Own;
 use crate::session::{Loaded, Session, State};
+use crate::traces::Traced;
 
 type Parameters = BTreeMap<String, InferParameter>;
 
@@ -31,6 +34,9 @@ pub(super) struct Underway {
     wanted: Vec<Wanted>,
     deadline: Option<Instant>,
     ticket: Ticket,
+    traced: Option<Traced>,
+    /// It counts as under way until this is dropped.
+    _permits: [Option<Permit>; 2],
 }
 
 #[derive(Debug)]
@@ -40,20 +46,30 @@ struct Wanted {
     region: Option<Parameters>,
 }
 
-/// Checks a request and hands it to its device. `deadline` is the transport's, if it has one.
-pub(super) fn start(
-    node: &Node,
-    mut request: ModelInferRequest,
-    deadline: Option<Instant>,
-    streaming: bool,
-) -> Result<Underway, Status> {
+/// Checks a request and hands it to its device.
+pub(super) fn start(node: &Node, mut request: ModelInferRequest, way: Way<'_>) -> Result<Underway, Status> {
     let arrived = Instant::now();
     let model = std::mem::take(&mut request.model_name);
     let version = std::mem::take(&mut request.model_version);
-    let started = node.with_session(&model, &version, |session| {
-        submit(node, session, request, arrived, deadline, streaming)
-    });
-    started.map_err(status::brief)
+    if !way.caller.may_use(&model) {
+        return Err(NoSession::Unknown(model).into());
+    }
+    let permits = way.caller.enter().map_err(|error| Status::resource_exhausted(error.to_string()))?;
+    let submit = |session: &Arc<Session>| submit(node, session, request, arrived, way, permits);
+    node.with_session(&model, &version, submit).map_err(status::brief)
+}
+
+/// How a request came.
+#[derive(Debug)]
+pub(super) struct Way<'a> {
+    /// Who sent it.
+    pub caller: &'a Caller,
+    /// The transport's deadline, if it has one.
+    pub deadline: Option<Instant>,
+    /// By a stream, which may have any number of responses?
+    pub streaming: bool,
+    /// If it is traced.
+    pub traced: Option<Traced>,
 }
 
 fn submit(
@@ -61,8 +77,8 @@ fn submit(
     session: &Arc<Session>,
     request: ModelInferRequest,
     arrived: Instant,
-    deadline: Option<Instant>,
-    streaming: bool,
+    Way { caller, deadline, streaming, traced }: Way<'_>,
+    permits: [Option<Permit>; 2],
 ) -> Result<Underway, Status> {
     let model = &session.file.model;
     let Some(loaded) = session.serving() else {
@@ -79,8 +95,9 @@ fn submit(
         )));
     }
     let asked = Asked::read(&request.parameters)?;
-    let inputs = inputs(node, model, &loaded.signature, request.inputs, request.raw_input_contents)?;
-    let (wanted, outputs) = outputs(node, model, &loaded.signature, &request.outputs)?;
+    let own = node.regions.of(caller);
+    let inputs = inputs(own, model, &loaded.signature, request.inputs, request.raw_input_contents)?;
+    let (wanted, outputs) = outputs(own, model, &loaded.signature, &request.outputs)?;
     check_overlaps(&inputs, &outputs)?;
     let deadline = [deadline, asked.timeout.map(|timeout| arrived + timeout)].into_iter().flatten().min();
     let device = node
@@ -96,7 +113,8 @@ fn submit(
         purpose: Purpose::Client,
     };
     let ticket = device.submit(session, submission);
-    Ok(Underway { id: request.id, session: Arc::clone(session), loaded, wanted, deadline, ticket })
+    let session = Arc::clone(session);
+    Ok(Underway { id: request.id, session, loaded, wanted, deadline, ticket, traced, _permits: permits })
 }
 
 impl Underway {
@@ -113,16 +131,36 @@ impl Underway {
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), self.ticket.next()).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    return Some(Err(Status::deadline_exceeded(format!(
+                    let late = Status::deadline_exceeded(format!(
                         "the request's deadline passed before model '{model}' answered"
-                    ))));
+                    ));
+                    return Some(Err(self.traced_to(late)));
                 }
             },
         };
         Some(match answer? {
-            Ok(response) => Ok(self.word(response)),
-            Err(failure) => Err(status::failure(model, &failure)),
+            Ok(response) => {
+                if response.last
+                    && let Some(mut traced) = self.traced.take()
+                {
+                    traced.had(response.course);
+                    traced.end(&self.session, Ok(()));
+                }
+                Ok(self.word(response))
+            }
+            Err(failure) => {
+                let status = status::failure(model, &failure);
+                Err(self.traced_to(status))
+            }
         })
+    }
+
+    /// It ends with this error.
+    fn traced_to(&mut self, error: Status) -> Status {
+        if let Some(traced) = self.traced.take() {
+            traced.end(&self.session, Err(&error));
+        }
+        error
     }
 
     fn word(&self, response: Response) -> ModelInferResponse {
@@ -212,7 +250,7 @@ fn unsigned(parameters: &Parameters, key: &str) -> Result<Option<u64>, Status> {
 }
 
 /// The stretch of shared memory that an input's or output's parameters name.
-fn region(node: &Node, tensor: &str, parameters: &Parameters) -> Result<Option<RegionSlice>, Status> {
+fn region(own: Own<'_>, tensor: &str, parameters: &Parameters) -> Result<Option<RegionSlice>, Status> {
     if parameters.is_empty() {
         return Ok(None);
     }
@@ -225,13 +263,13 @@ fn region(node: &Node, tensor: &str, parameters: &Parameters) -> Result<Option<R
         Status::invalid_argument(format!("'{tensor}': {REGION} needs {REGION_SIZE} beside it"))
     })?;
     let offset = unsigned(parameters, REGION_OFFSET)?.unwrap_or(0);
-    Ok(Some(node.regions.slice(name, offset, size)?))
+    Ok(Some(own.slice(name, offset, size)?))
 }
 
 // === inputs ===
 
 fn inputs(
-    node: &Node,
+    own: Own<'_>,
     model: &str,
     signature: &Signature,
     given: Vec<InferInputTensor>,
@@ -264,7 +302,7 @@ fn inputs(
                 names(wanted.iter().map(|spec| spec.name.as_str())),
             )));
         };
-        let tensor = read_input(node, model, &wanted[index], input, any_raw, &mut raw)?;
+        let tensor = read_input(own, model, &wanted[index], input, any_raw, &mut raw)?;
         if inputs[index].replace(tensor).is_some() {
             return Err(Status::invalid_argument(format!(
                 "input '{}' is given twice for model '{model}'",
@@ -282,7 +320,7 @@ fn inputs(
 }
 
 fn read_input(
-    node: &Node,
+    own: Own<'_>,
     model: &str,
     spec: &TensorSpec,
     input: InferInputTensor,
@@ -298,7 +336,7 @@ fn read_input(
     if !spec.accepts(&input.shape) {
         return refuse(format!("its shape is {:?}, got {:?}", spec.shape, input.shape));
     }
-    let contents = match (region(node, name, &input.parameters)?, input.contents) {
+    let contents = match (region(own, name, &input.parameters)?, input.contents) {
         (Some(_), Some(_)) => return refuse("both shared memory and contents are given".into()),
         (Some(slice), None) => Contents::Region(slice),
         (None, Some(_)) if any_raw => {
@@ -337,7 +375,7 @@ fn read_input(
 // === outputs ===
 
 fn outputs(
-    node: &Node,
+    own: Own<'_>,
     model: &str,
     signature: &Signature,
     asked: &[InferRequestedOutputTensor],
@@ -358,7 +396,7 @@ fn outputs(
         if unsigned(&output.parameters, "classification")?.unwrap_or(0) > 0 {
             return Err(Status::unimplemented("the classification extension is not served: take the tensor"));
         }
-        let slice = region(node, &output.name, &output.parameters)?;
+        let slice = region(own, &output.name, &output.parameters)?;
         let region = slice.is_some().then(|| output.parameters.clone());
         if wanted.iter().any(|other| other.index == index) {
             return Err(Status::invalid_argument(format!(

@@ -23,10 +23,14 @@ use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::gate::{caller, known};
+use super::infer::Way;
 use super::{description, infer, stream, terms};
+use crate::access::Caller;
 use crate::logging::Logging;
-use crate::node::Node;
+use crate::node::{NoSession, Node, Wanted};
 use crate::session::{Loaded, Session, State};
+use crate::traces::Traces;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -47,6 +51,8 @@ const EXTENSIONS: [&str; 8] = [
 pub(super) struct InferenceService {
     /// The node that serves.
     pub node: Arc<Node>,
+    /// Where requests' ways are told of.
+    pub traces: Option<Arc<Traces>>,
     /// What `LogSettings` changes.
     pub logging: Logging,
     /// Ends when the daemon drains: streams take no more requests then.
@@ -54,9 +60,29 @@ pub(super) struct InferenceService {
 }
 
 impl InferenceService {
+    /// A session of the caller's; others are not there.
+    fn session(&self, caller: &Caller, model: &str, version: &str) -> Result<Arc<Session>, NoSession> {
+        match caller.may_use(model) {
+            true => self.node.session(model, version),
+            false => Err(NoSession::Unknown(model.to_owned())),
+        }
+    }
+
+    /// Every session of the caller's.
+    fn sessions(&self, caller: &Caller) -> Vec<Arc<Session>> {
+        let mut sessions = self.node.sessions();
+        sessions.retain(|session| caller.may_use(&session.file.model));
+        sessions
+    }
+
     /// A session with its model, whatever state it is in as long as the model is known.
-    fn described(&self, model: &str, version: &str) -> Result<(Arc<Session>, Arc<Loaded>), Status> {
-        let session = self.node.session(model, version)?;
+    fn described(
+        &self,
+        caller: &Caller,
+        model: &str,
+        version: &str,
+    ) -> Result<(Arc<Session>, Arc<Loaded>), Status> {
+        let session = self.session(caller, model, version)?;
         let loaded = session.serving().or_else(|| session.state().loaded().cloned());
         match loaded {
             Some(loaded) => Ok((session, loaded)),
@@ -67,16 +93,18 @@ impl InferenceService {
     /// One request, one response.
     pub(super) async fn infer(
         &self,
+        caller: &Caller,
         metadata: &MetadataMap,
         request: ModelInferRequest,
     ) -> Result<ModelInferResponse, Status> {
-        let mut underway = infer::start(&self.node, request, deadline(metadata), false)?;
-        let answer = underway.next().await;
+        let traced = self.traces.as_ref().and_then(|traces| traces.begin(metadata, caller.tenant()));
+        let way = Way { caller, deadline: deadline(metadata), streaming: false, traced };
+        let answer = infer::start(&self.node, request, way)?.next().await;
         answer.unwrap_or_else(|| Err(Status::internal("the request came to nothing")))
     }
 
-    fn is_ready(&self, model: &str, version: &str) -> bool {
-        let session = self.node.session(model, version);
+    fn is_ready(&self, caller: &Caller, model: &str, version: &str) -> bool {
+        let session = self.session(caller, model, version);
         session.is_ok_and(|session| matches!(session.state(), State::Ready(_)))
     }
 }
@@ -110,8 +138,8 @@ impl GrpcInferenceService for InferenceService {
     }
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
-        let ModelReadyRequest { name, version } = request.into_inner();
-        Ok(Response::new(ModelReadyResponse { ready: self.is_ready(&name, &version) }))
+        let (caller, ModelReadyRequest { name, version }) = known(request)?;
+        Ok(Response::new(ModelReadyResponse { ready: self.is_ready(&caller, &name, &version) }))
     }
 
     async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
@@ -123,8 +151,8 @@ impl GrpcInferenceService for InferenceService {
     }
 
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
-        let ModelMetadataRequest { name, version } = request.into_inner();
-        let (session, loaded) = self.described(&name, &version)?;
+        let (caller, ModelMetadataRequest { name, version }) = known(request)?;
+        let (session, loaded) = self.described(&caller, &name, &version)?;
         let versions = self
             .node
             .sessions()
@@ -136,21 +164,23 @@ impl GrpcInferenceService for InferenceService {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let (metadata, _, request) = request.into_parts();
-        self.infer(&metadata, request).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.infer(caller(&extensions)?, &metadata, request).await.map(Response::new)
     }
 
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<BoxStream<ModelStreamInferResponse>> {
-        let responses = stream::serve(Arc::clone(&self.node), request.into_inner(), self.draining.clone());
+        let (metadata, extensions, requests) = request.into_parts();
+        let of = stream::Of { caller: caller(&extensions)?.clone(), metadata, traces: self.traces.clone() };
+        let responses = stream::serve(Arc::clone(&self.node), of, requests, self.draining.clone());
         Ok(Response::new(Box::pin(responses)))
     }
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
-        let ModelConfigRequest { name, version } = request.into_inner();
-        let (session, loaded) = self.described(&name, &version)?;
+        let (caller, ModelConfigRequest { name, version }) = known(request)?;
+        let (session, loaded) = self.described(&caller, &name, &version)?;
         let kind = self
             .node
             .device(&session.device)
@@ -163,12 +193,12 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<ModelStatisticsRequest>,
     ) -> Answer<ModelStatisticsResponse> {
-        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let (caller, ModelStatisticsRequest { name, version }) = known(request)?;
         let sessions = match (name.is_empty(), version.is_empty()) {
-            (true, _) => self.node.sessions(),
-            (false, false) => vec![self.node.session(&name, &version)?],
+            (true, _) => self.sessions(&caller),
+            (false, false) => vec![self.session(&caller, &name, &version)?],
             (false, true) => {
-                self.node.session(&name, "")?;
+                self.session(&caller, &name, "")?;
                 self.node.sessions().into_iter().filter(|session| session.file.model == name).collect()
             }
         };
@@ -182,8 +212,8 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<RepositoryIndexRequest>,
     ) -> Answer<RepositoryIndexResponse> {
-        let only_ready = request.into_inner().ready;
-        let sessions = self.node.sessions();
+        let (caller, RepositoryIndexRequest { ready: only_ready, .. }) = known(request)?;
+        let sessions = self.sessions(&caller);
         let mut models = Vec::new();
         for session in &sessions {
             let (state, reason) = match session.state() {
@@ -201,6 +231,9 @@ impl GrpcInferenceService for InferenceService {
             });
         }
         for (name, versions) in self.node.repository.models()? {
+            if !caller.may_use(&name) {
+                continue;
+            }
             let loaded = |version: &u64| {
                 sessions.iter().any(|session| session.file.model == name && session.file.version == *version)
             };
@@ -222,9 +255,10 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
-        let request = request.into_inner();
-        let (version, terms) = terms::from_parameters(&request.parameters)?;
-        self.node.load(&request.model_name, version.as_deref(), terms).await?;
+        let (caller, request) = known(request)?;
+        let asked = terms::from_parameters(&request.parameters)?;
+        let (model, version) = (request.model_name.as_str(), asked.version.as_deref());
+        self.node.load(&caller, Wanted { model, version, terms: asked.terms, alone: asked.alone }).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -232,7 +266,12 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
-        self.node.unload(&request.into_inner().model_name).await;
+        let (caller, request) = known(request)?;
+        let model = request.model_name;
+        if !caller.may_use(&model) {
+            return Err(NoSession::Unknown(model).into());
+        }
+        self.node.unload(&model).await;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 
@@ -240,8 +279,8 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<SystemSharedMemoryStatusRequest>,
     ) -> Answer<SystemSharedMemoryStatusResponse> {
-        let name = request.into_inner().name;
-        let mut regions = self.node.regions.list();
+        let (caller, SystemSharedMemoryStatusRequest { name }) = known(request)?;
+        let mut regions = self.node.regions.of(&caller).list();
         if !name.is_empty() {
             regions.retain(|known, _| *known == name);
             if regions.is_empty() {
@@ -266,8 +305,9 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<SystemSharedMemoryRegisterRequest>,
     ) -> Answer<SystemSharedMemoryRegisterResponse> {
-        let SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request.into_inner();
-        self.node.regions.register(&name, &key, offset, byte_size)?;
+        let (caller, request) = known(request)?;
+        let SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request;
+        self.node.regions.of(&caller).register(&name, &key, offset, byte_size)?;
         Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
     }
 
@@ -275,9 +315,11 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<SystemSharedMemoryUnregisterResponse> {
-        match request.into_inner().name.as_str() {
-            "" => self.node.regions.unregister_all(),
-            name => self.node.regions.unregister(name),
+        let (caller, request) = known(request)?;
+        let own = self.node.regions.of(&caller);
+        match request.name.as_str() {
+            "" => own.unregister_all(),
+            name => own.unregister(name),
         }
         Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
     }
@@ -322,7 +364,11 @@ impl GrpcInferenceService for InferenceService {
     }
 
     async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
-        self.logging.change(&request.into_inner().settings)?;
+        let (caller, request) = known(request)?;
+        if !request.settings.is_empty() && !caller.is_admin() {
+            return Err(Status::permission_denied("what is logged is for admins to change"));
+        }
+        self.logging.change(&request.settings)?;
         Ok(Response::new(LogSettingsResponse { settings: self.logging.settings() }))
     }
 }

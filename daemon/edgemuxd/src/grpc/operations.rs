@@ -20,7 +20,9 @@ use tonic::{Request, Response, Status};
 
 use super::admission::{latency, mode};
 use super::drained;
+use super::gate::known;
 use super::status::brief;
+use crate::access::Caller;
 use crate::config::{Multiplexing, QUANTUM_MS, RUN_MAX, Sharing};
 use crate::desk::as_predicted;
 use crate::device::Device;
@@ -40,8 +42,10 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    fn sessions(&self) -> Vec<wire::Session> {
-        self.node.sessions().iter().map(|session| self.session(session)).collect()
+    fn sessions(&self, caller: &Caller) -> Vec<wire::Session> {
+        let sessions = self.node.sessions();
+        let own = sessions.iter().filter(|session| caller.may_use(&session.file.model));
+        own.map(|session| self.session(session)).collect()
     }
 
     pub(super) fn session(&self, session: &Session) -> wire::Session {
@@ -101,11 +105,11 @@ impl Operations {
         }
     }
 
-    fn devices(&self) -> Vec<wire::Device> {
-        self.node.devices.iter().map(|device| self.device(device)).collect()
+    fn devices(&self, caller: &Caller) -> Vec<wire::Device> {
+        self.node.devices.iter().map(|device| self.device(caller, device)).collect()
     }
 
-    fn device(&self, device: &Device) -> wire::Device {
+    fn device(&self, caller: &Caller, device: &Device) -> wire::Device {
         let (snapshot, found) = (device.snapshot(), device.hardware());
         let reading = found.as_ref().map(|found| found.reading.clone()).unwrap_or_default();
         let sessions = self.node.sessions().iter().filter(|session| session.device == device.name).count();
@@ -115,7 +119,8 @@ impl Operations {
             restarts: status.restarts,
             state: status.state,
             runtime_version: status.version,
-            session: status.session.unwrap_or_default(),
+            // Whose worker it is, is between the tenant and the operator.
+            session: status.session.filter(|name| caller.may_see(name)).unwrap_or_default(),
         };
         wire::Device {
             name: device.name.clone(),
@@ -140,7 +145,7 @@ impl Operations {
             clock_mhz: reading.clock_mhz,
             memory_total_bytes: reading.memory.map(|memory| memory.total_bytes),
             memory_used_bytes: reading.memory.map(|memory| memory.used_bytes),
-            source: found.as_ref().map(|found| found.source.to_string()).unwrap_or_default(),
+            source: device.source().map(|source| source.to_string()).unwrap_or_default(),
             hardware_name: found.as_ref().map(|found| found.name.clone()).unwrap_or_default(),
             driver_version: found.and_then(|found| found.driver).unwrap_or_default(),
         }
@@ -196,22 +201,22 @@ pub(super) fn terms(model: &str, terms: &Terms) -> wire::Terms {
 
 #[tonic::async_trait]
 impl Sessions for Operations {
-    async fn list(&self, _: Request<ListSessionsRequest>) -> Answer<ListSessionsResponse> {
-        Ok(Response::new(ListSessionsResponse { sessions: self.sessions() }))
+    async fn list(&self, request: Request<ListSessionsRequest>) -> Answer<ListSessionsResponse> {
+        let (caller, _) = known(request)?;
+        Ok(Response::new(ListSessionsResponse { sessions: self.sessions(&caller) }))
     }
 
     async fn get(&self, request: Request<GetSessionRequest>) -> Answer<wire::Session> {
-        let id = request.into_inner().id;
-        match self.node.sessions().iter().find(|session| session.name() == id) {
-            Some(session) => Ok(Response::new(self.session(session))),
-            None => Err(Status::not_found(format!("no session '{id}': a session is named MODEL/VERSION"))),
-        }
+        let (caller, GetSessionRequest { id }) = known(request)?;
+        let session = self.find(&caller, &id)?;
+        Ok(Response::new(self.session(&session)))
     }
 
-    async fn watch(&self, _: Request<WatchSessionsRequest>) -> Answer<BoxStream<SessionEvent>> {
+    async fn watch(&self, request: Request<WatchSessionsRequest>) -> Answer<BoxStream<SessionEvent>> {
+        let (caller, _) = known(request)?;
         let (operations, mut shown) = (self.clone(), Vec::new());
         let changes = WatchStream::new(self.node.watch()).flat_map(move |_| {
-            let sessions = operations.sessions();
+            let sessions = operations.sessions(&caller);
             let key = |session: &wire::Session| (session.id.clone(), session.state, session.reason.clone());
             let news: Vec<_> =
                 sessions.iter().filter(|session| !shown.contains(&key(session))).cloned().collect();
@@ -226,44 +231,55 @@ impl Sessions for Operations {
 
 #[tonic::async_trait]
 impl Devices for Operations {
-    async fn list(&self, _: Request<ListDevicesRequest>) -> Answer<ListDevicesResponse> {
-        Ok(Response::new(ListDevicesResponse { devices: self.devices() }))
+    async fn list(&self, request: Request<ListDevicesRequest>) -> Answer<ListDevicesResponse> {
+        let (caller, _) = known(request)?;
+        Ok(Response::new(ListDevicesResponse { devices: self.devices(&caller) }))
     }
 
-    async fn watch(&self, _: Request<WatchDevicesRequest>) -> Answer<BoxStream<wire::Device>> {
+    async fn watch(&self, request: Request<WatchDevicesRequest>) -> Answer<BoxStream<wire::Device>> {
+        let (caller, _) = known(request)?;
         let operations = self.clone();
         let changes = WatchStream::new(self.node.watch())
-            .flat_map(move |_| futures_util::stream::iter(operations.devices().into_iter().map(Ok)));
+            .flat_map(move |_| futures_util::stream::iter(operations.devices(&caller).into_iter().map(Ok)));
         Ok(Response::new(Box::pin(changes.take_until(drained(self.draining.clone())))))
     }
 
     async fn set_multiplexing(&self, request: Request<SetMultiplexingRequest>) -> Answer<wire::Device> {
-        let request = request.into_inner();
+        let (caller, request) = known(request)?;
         let device = self.named(&request.device)?;
         let (multiplexing, sharing) = asked(&request, device)?;
         device.configure(multiplexing, sharing);
         self.node.look_soon();
-        Ok(Response::new(self.device(device)))
+        Ok(Response::new(self.device(&caller, device)))
     }
 
     async fn fence(&self, request: Request<FenceRequest>) -> Answer<wire::Device> {
-        let FenceRequest { device, reason } = request.into_inner();
+        let (caller, FenceRequest { device, reason }) = known(request)?;
         let device = self.named(&device)?;
         let reason = if reason.is_empty() { "by an operator".to_owned() } else { reason };
         device.fence(Some(reason));
         self.node.look_soon();
-        Ok(Response::new(self.device(device)))
+        Ok(Response::new(self.device(&caller, device)))
     }
 
     async fn unfence(&self, request: Request<UnfenceRequest>) -> Answer<wire::Device> {
-        let device = self.named(&request.into_inner().device)?;
+        let (caller, UnfenceRequest { device }) = known(request)?;
+        let device = self.named(&device)?;
         device.fence(None);
         self.node.look_soon();
-        Ok(Response::new(self.device(device)))
+        Ok(Response::new(self.device(&caller, device)))
     }
 }
 
 impl Operations {
+    /// A session of the caller's; others are not there.
+    pub(super) fn find(&self, caller: &Caller, name: &str) -> Result<Arc<Session>, Status> {
+        let found = self.node.sessions().into_iter().find(|session| session.name() == name);
+        found.filter(|session| caller.may_use(&session.file.model)).ok_or_else(|| {
+            brief(Status::not_found(format!("no session '{name}': a session is named MODEL/VERSION")))
+        })
+    }
+
     fn named(&self, name: &str) -> Result<&Arc<Device>, Status> {
         self.node.device(name).ok_or_else(|| {
             let names: Vec<_> = self.node.devices.iter().map(|device| device.name.as_str()).collect();

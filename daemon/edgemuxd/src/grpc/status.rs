@@ -131,6 +131,8 @@ impl From<LoadError> for Status {
             LoadError::NoDevice { .. } => Code::FailedPrecondition,
             LoadError::NotAdmitted { verdict, .. } => return not_admitted(error.to_string(), verdict),
             LoadError::NoPlace => Code::Aborted,
+            LoadError::NotYours { .. } => Code::PermissionDenied,
+            LoadError::TooManySessions { .. } => Code::ResourceExhausted,
             LoadError::NotMeasured(_) => Code::FailedPrecondition,
             LoadError::Terms(_) => Code::InvalidArgument,
             LoadError::Reservation(problem) => match problem {
@@ -161,6 +163,7 @@ impl From<RegisterError> for Status {
         let code = match error {
             RegisterError::Taken(_) => Code::AlreadyExists,
             RegisterError::TooMany(_) => Code::ResourceExhausted,
+            RegisterError::NotYours { .. } => Code::PermissionDenied,
             RegisterError::Region { .. } => Code::InvalidArgument,
         };
         brief(Self::new(code, error.to_string()))

@@ -9,11 +9,14 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::sync::watch;
+use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
 use super::drained;
-use super::infer::{self, Underway, boolean};
+use super::infer::{self, Underway, Way, boolean};
+use crate::access::Caller;
 use crate::node::Node;
+use crate::traces::Traces;
 
 /// One request's next response, with the request if there may be more.
 type Step = (Option<Underway>, Option<Result<ModelInferResponse, Status>>, String);
@@ -22,21 +25,32 @@ type Step = (Option<Underway>, Option<Result<ModelInferResponse, Status>>, Strin
 /// away drops it, and with it every request under way.
 pub(super) struct Responses {
     node: Arc<Node>,
+    of: Of,
     requests: Option<Streaming<ModelInferRequest>>,
     underway: FuturesUnordered<BoxFuture<'static, Step>>,
     limit: usize,
     draining: BoxFuture<'static, ()>,
 }
 
+/// Whose a stream is, and what goes for all of its requests.
+#[derive(Debug)]
+pub(super) struct Of {
+    pub caller: Caller,
+    pub metadata: MetadataMap,
+    pub traces: Option<Arc<Traces>>,
+}
+
 /// Serves a stream until the client ends it or the daemon drains.
 pub(super) fn serve(
     node: Arc<Node>,
+    of: Of,
     requests: Streaming<ModelInferRequest>,
     draining: watch::Receiver<bool>,
 ) -> Responses {
-    let limit = node.config.limits.requests_per_stream;
+    let limit = node.config().limits.requests_per_stream;
     Responses {
         node,
+        of,
         requests: Some(requests),
         underway: FuturesUnordered::new(),
         limit,
@@ -47,7 +61,10 @@ pub(super) fn serve(
 impl Responses {
     fn take(&mut self, request: ModelInferRequest) -> Option<ModelStreamInferResponse> {
         let id = request.id.clone();
-        match infer::start(&self.node, request, None, true) {
+        let Of { caller, metadata, traces } = &self.of;
+        let traced = traces.as_ref().and_then(|traces| traces.begin(metadata, caller.tenant()));
+        let way = Way { caller, deadline: None, streaming: true, traced };
+        match infer::start(&self.node, request, way) {
             Ok(underway) => {
                 self.underway.push(Box::pin(step(underway)));
                 None

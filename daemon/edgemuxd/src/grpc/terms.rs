@@ -8,17 +8,28 @@ use tonic::Status;
 
 use crate::terms::{Excess, Objective, Terms};
 
-/// The version and the terms asked for. No terms given means those of the repository.
+/// What a load asks for besides a model.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Asked {
+    pub version: Option<String>,
+    /// None given means those of the repository.
+    pub terms: Option<Terms>,
+    /// Whether the model's other versions go once this one is ready.
+    pub alone: bool,
+}
+
+/// Reads the parameters of a load.
 pub(super) fn from_parameters(
     parameters: &BTreeMap<String, ModelRepositoryParameter>,
-) -> Result<(Option<String>, Option<Terms>), Status> {
-    let mut version = None;
+) -> Result<Asked, Status> {
+    let (mut version, mut alone) = (None, false);
     let mut terms = Terms::default();
     let (mut latency_ms, mut quantile) = (None, None);
     for (key, parameter) in parameters {
         let text = || text(key, parameter);
         match key.as_str() {
             "version" => version = Some(text()?),
+            "replace_versions" => alone = boolean(key, parameter)?,
             "rate_hz" => terms.rate_hz = Some(number(key, &text()?)?),
             "burst" => terms.burst = Some(number(key, &text()?)?),
             "latency_ms" => latency_ms = Some(number(key, &text()?)?),
@@ -42,7 +53,7 @@ pub(super) fn from_parameters(
             other if other.starts_with("triton_") => {}
             other => {
                 return Err(Status::invalid_argument(format!(
-                    "unknown parameter '{other}': version, rate_hz, burst, latency_ms, quantile, priority and excess are known"
+                    "unknown parameter '{other}': version, rate_hz, burst, latency_ms, quantile, priority, excess and replace_versions are known"
                 )));
             }
         }
@@ -54,7 +65,15 @@ pub(super) fn from_parameters(
     }
     terms.check().map_err(|error| Status::invalid_argument(error.to_string()))?;
     let given = terms != Terms::default();
-    Ok((version, given.then_some(terms)))
+    Ok(Asked { version, terms: given.then_some(terms), alone })
+}
+
+fn boolean(key: &str, parameter: &ModelRepositoryParameter) -> Result<bool, Status> {
+    match &parameter.parameter_choice {
+        Some(ParameterChoice::BoolParam(on)) => Ok(*on),
+        Some(ParameterChoice::StringParam(text)) if text == "true" || text == "false" => Ok(text == "true"),
+        _ => Err(Status::invalid_argument(format!("parameter '{key}' must be true or false"))),
+    }
 }
 
 fn excess(text: &str) -> Result<Excess, Status> {
@@ -89,7 +108,7 @@ fn whole(key: &str, text: &str) -> Result<u32, Status> {
 mod tests {
     use super::*;
 
-    fn read(given: &[(&str, &str)]) -> Result<(Option<String>, Option<Terms>), Status> {
+    fn read(given: &[(&str, &str)]) -> Result<Asked, Status> {
         let parameter = |value: &str| ModelRepositoryParameter {
             parameter_choice: Some(ParameterChoice::StringParam(value.into())),
         };
@@ -98,14 +117,17 @@ mod tests {
 
     #[test]
     fn terms_are_read_from_strings() {
-        assert_eq!(read(&[]).unwrap(), (None, None));
-        let (version, terms) =
+        assert_eq!(read(&[]).unwrap(), Asked::default());
+        assert!(read(&[("replace_versions", "true")]).unwrap().alone);
+        let Asked { version, terms, alone } =
             read(&[("version", "3"), ("rate_hz", "12.5"), ("latency_ms", "40"), ("quantile", "0.99")])
                 .unwrap();
         let terms = terms.unwrap();
+        assert!(!alone);
         assert_eq!((version.as_deref(), terms.rate_hz), (Some("3"), Some(12.5)));
         assert_eq!(terms.objective, Some(Objective { quantile: Some(0.99), latency_ms: 40.0 }));
-        let mean = read(&[("rate_hz", "1"), ("latency_ms", "40"), ("quantile", "mean")]).unwrap().1.unwrap();
+        let mean =
+            read(&[("rate_hz", "1"), ("latency_ms", "40"), ("quantile", "mean")]).unwrap().terms.unwrap();
         assert_eq!(mean.objective, Some(Objective { quantile: None, latency_ms: 40.0 }));
     }
 
@@ -123,6 +145,7 @@ mod tests {
             ("excess", "drop"),
             ("config", "{}"),
             ("file:1/model.onnx", ""),
+            ("replace_versions", "yes"),
             ("colour", "red"),
         ] {
             assert!(read(&[(key, value)]).is_err(), "{key} = {value}");

@@ -8,6 +8,7 @@ use edgemux_calibration::profile::Profile;
 use edgemux_runtime_api::runtime::DeviceKind;
 
 use super::{LoadError, Node};
+use crate::access::Caller;
 use crate::desk::reservation_name;
 use crate::desk::{
     Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Weighed, Why,
@@ -16,14 +17,28 @@ use crate::device::Device;
 use crate::repository::{ModelFile, ModelVersion, RepositoryError};
 use crate::session::Session;
 use crate::status::Kind;
-use crate::terms::Terms;
+use crate::terms::{Terms, statistic_name};
 
 /// Longest time that a reservation is held, s.
 const TTL_S_MAX: f64 = 86_400.0;
 
+/// What a caller asks for, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) model: &'a str,
+    /// By default the newest, or what its `model.toml` says.
+    pub(crate) version: Option<&'a str>,
+    /// By default those of its `model.toml`.
+    pub(crate) terms: Option<Terms>,
+    /// Whether its other versions go once it is ready.
+    pub(crate) alone: bool,
+}
+
 /// A model and the terms under which it is to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
+    pub(crate) caller: Caller,
+    pub(crate) alone: bool,
     pub(crate) model: ModelVersion,
     pub(crate) terms: Terms,
 }
@@ -51,10 +66,13 @@ impl Node {
     /// Finds the model, and its declared terms if none are given.
     pub(crate) fn ask(
         &self,
-        model: &str,
-        version: Option<&str>,
-        terms: Option<Terms>,
+        caller: &Caller,
+        Wanted { model, version, terms, alone }: Wanted<'_>,
     ) -> Result<Ask, LoadError> {
+        if !caller.may_use(model) {
+            let tenant = caller.tenant().unwrap_or_default().to_owned();
+            return Err(LoadError::NotYours { model: model.to_owned(), tenant });
+        }
         let terms = match terms {
             Some(terms) => terms,
             None => {
@@ -66,7 +84,7 @@ impl Node {
         terms.check()?;
         let declared = terms.version.map(|version| version.to_string());
         let model = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
-        Ok(Ask { model, terms })
+        Ok(Ask { caller: caller.clone(), alone, model, terms })
     }
 
     /// The verdict that a reservation would get; nothing is held.
@@ -82,7 +100,7 @@ impl Node {
         ask: &Ask,
         ttl_s: f64,
     ) -> Result<Reserved, LoadError> {
-        let ttl_s = if ttl_s == 0.0 { self.config.admission.reservation_ttl_s } else { ttl_s };
+        let ttl_s = if ttl_s == 0.0 { self.config().admission.reservation_ttl_s } else { ttl_s };
         if !(ttl_s > 0.0 && ttl_s <= TTL_S_MAX) {
             return Err(ReservationError::Ttl(ttl_s).into());
         }
@@ -124,8 +142,7 @@ impl Node {
     pub(super) fn decided(&self, ask: &Ask, verdict: &Verdict) {
         self.desk.count(verdict);
         let rate = ask.terms.guarantee().map(|(rate_hz, objective)| {
-            let statistic =
-                objective.quantile.map_or("mean".into(), |quantile| format!("p{}", quantile * 100.0));
+            let statistic = statistic_name(objective.quantile);
             format!("{rate_hz}/s, {statistic} within {} ms", objective.latency_ms)
         });
         let asked = rate.unwrap_or_else(|| "best effort".into());
@@ -177,8 +194,13 @@ impl Node {
             Known::New { replaces } => replaces,
         };
         let replaced = replaces.and_then(|old| self.desk.ledger().get(old).cloned());
-        let own = [Some(ask.model.name()), replaced.as_ref().map(|old| name(&old.file))];
-        let except: Vec<_> = own.iter().flatten().map(String::as_str).collect();
+        if !matches!(hold, Hold::Nothing) {
+            self.within_share(ask, replaced.as_ref())?;
+        }
+        let mut own = vec![ask.model.name()];
+        own.extend(replaced.as_ref().map(|old| name(&old.file)));
+        own.extend(self.others_of(ask).iter().map(|session| session.name()));
+        let except: Vec<_> = own.iter().map(String::as_str).collect();
         let mut candidates = Vec::with_capacity(known.len());
         let mut fenced = Vec::new();
         for (device, _, profile) in &known {
@@ -218,6 +240,37 @@ impl Node {
             self.unload_one(&old).await;
         }
         Ok((weighed, Some(place)))
+    }
+
+    /// The sessions of the model's other versions that go once this one is ready.
+    pub(super) fn others_of(&self, ask: &Ask) -> Vec<Arc<Session>> {
+        let mut sessions = self.sessions();
+        let (model, version) = (&ask.model.model, ask.model.version);
+        let is_other = |session: &Session| session.file.model == *model && session.file.version != version;
+        sessions.retain(|session| ask.alone && is_other(session) && !session.state().is_over());
+        sessions
+    }
+
+    /// Has the caller room for one more session, whose place `replaced` gives up?
+    fn within_share(&self, ask: &Ask, replaced: Option<&Held>) -> Result<(), LoadError> {
+        let Some(most) = ask.caller.sessions_max() else { return Ok(()) };
+        let sessions = self.sessions();
+        let live = sessions.iter().filter(|session| !session.state().is_over()).map(|session| &session.file);
+        let ledger = self.desk.ledger();
+        let files = live.chain(ledger.files()).filter(|file| ask.caller.may_use(&file.model));
+        let mut has: BTreeSet<_> = files.map(name).collect();
+        has.remove(&ask.model.name());
+        for other in self.others_of(ask) {
+            has.remove(&other.name());
+        }
+        if let Some(replaced) = replaced {
+            has.remove(&name(&replaced.file));
+        }
+        if has.len() < most {
+            return Ok(());
+        }
+        let tenant = ask.caller.tenant().unwrap_or_default().to_owned();
+        Err(LoadError::TooManySessions { tenant, most })
     }
 
     fn asked_before(&self, ask: &Ask, hold: Hold<'_>) -> Result<Known, LoadError> {
@@ -321,7 +374,7 @@ impl Node {
                 false => join(kinds.iter().map(ToString::to_string).collect()),
             },
             has: join(
-                self.config
+                self.config()
                     .device
                     .iter()
                     .map(|device| {

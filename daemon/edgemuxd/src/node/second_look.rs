@@ -46,7 +46,7 @@ pub(super) async fn run(node: Weak<Node>) {
         for device in &node.devices {
             node.look(device, &mut seen).await;
         }
-        if saved.elapsed().as_secs_f64() >= node.config.calibration.save_period_s {
+        if saved.elapsed().as_secs_f64() >= node.config().calibration.save_period_s {
             node.save().await;
             saved = Instant::now();
         }
@@ -126,7 +126,7 @@ impl Node {
     }
 
     async fn look_at(&self, device: &Arc<Device>, sessions: &[Arc<Session>]) {
-        let demotes = self.config.admission.at_risk == AtRisk::Demote;
+        let demotes = self.config().admission.at_risk == AtRisk::Demote;
         let mut tenants = self.tenants(device, &[]);
         // Whoever was demoted may be back if that breaks nobody's objective.
         tenants.iter_mut().for_each(|tenant| tenant.demoted = false);

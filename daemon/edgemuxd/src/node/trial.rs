@@ -58,7 +58,7 @@ impl Node {
     }
 
     async fn measure(&self, session: &Arc<Session>, device: &Arc<Device>) {
-        let limits = &self.config.calibration;
+        let limits = &self.config().calibration;
         let (begun, longest) = (Instant::now(), Duration::from_secs_f64(limits.trial_s));
         let beside = self.tenants(device, &[]).iter().any(|tenant| tenant.is_guaranteed());
         for _ in 0..limits.trial_requests {

@@ -13,6 +13,7 @@ use crate::config::Multiplexing;
 use crate::device::Device;
 use crate::node::Node;
 use crate::session::{Session, State};
+use crate::terms::statistic_name;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
@@ -171,13 +172,8 @@ fn of_session(node: &Node, session: &Session) -> SessionView {
     drop(live);
     let statistics = session.statistics().clone();
     let state = session.state();
-    let objective = session.terms.guarantee().map(|(_, objective)| {
-        let statistic = match objective.quantile {
-            Some(quantile) => format!("p{}", (quantile * 1e6).round() / 1e4),
-            None => "mean".to_owned(),
-        };
-        (statistic, objective.latency_ms)
-    });
+    let objective = session.terms.guarantee().map(|(_, objective)| objective);
+    let objective = objective.map(|objective| (statistic_name(objective.quantile), objective.latency_ms));
     SessionView {
         name: session.name(),
         device: session.device.clone(),

@@ -45,6 +45,7 @@ pub struct Region {
     id: u64,
     key: String,
     file: OwnedFd,
+    owner: u32,
     offset: u64,
     len: u64,
 }
@@ -63,16 +64,22 @@ impl Region {
         let open = |errno| RegionError::Open { key: key.to_owned(), errno };
         let file = rustix::shm::open(format!("/{name}"), OFlags::RDWR, Mode::empty()).map_err(open)?;
         let holds = file_len(file.as_fd()).map_err(|_| open(Errno::IO))?;
+        let owner = rustix::fs::fstat(&file).map_err(open)?.st_uid;
         let wanted = offset.saturating_add(len);
         if wanted > holds {
             return Err(RegionError::Short { key: key.to_owned(), wanted, holds });
         }
-        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key: key.to_owned(), file, offset, len })
+        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), key: key.to_owned(), file, owner, offset, len })
     }
 
     /// The key it was opened by.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// User id of the object's owner.
+    pub fn owner(&self) -> u32 {
+        self.owner
     }
 
     /// Its first byte in the object.

@@ -20,7 +20,7 @@ use crate::protocol::{
     self, Command, MESSAGE_BYTES_MAX, ProtocolError, Reply, SessionId, VERSION, decode, encode,
 };
 use crate::runtime::{Cancelled, Instance, Model, Runtime};
-use crate::socket;
+use crate::{sandbox, socket};
 
 /// Loads that may wait for the one before them.
 const LOADS_WAITING_MAX: usize = 256;
@@ -48,6 +48,9 @@ pub enum HostError {
     /// The device could not be opened; the daemon was told.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// It cannot be kept to its sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::SandboxError),
 }
 
 /// The whole `main` of a worker: `--probe` prints [`crate::runtime::Probe`] as JSON; otherwise standard input must be
@@ -58,7 +61,11 @@ pub fn main<R: Runtime>(arguments: &[String]) -> Result<(), Box<dyn std::error::
             println!("{}", serde_json::to_string(&R::probe())?);
             Ok(())
         }
-        [] => Ok(serve::<R>(std::io::stdin().as_fd().try_clone_to_owned()?)?),
+        [] => {
+            // Before anything that a tenant has brought is read.
+            sandbox::enter()?;
+            Ok(serve::<R>(std::io::stdin().as_fd().try_clone_to_owned()?)?)
+        }
         _ => Err("usage: --probe, or no argument and the daemon's socket as standard input".into()),
     }
 }
@@ -80,6 +87,7 @@ pub fn serve<R: Runtime>(control: OwnedFd) -> Result<(), HostError> {
             return Err(error.into());
         }
     };
+    sandbox::start_nothing()?;
     reply(&control, &Reply::Hello { version: VERSION, probe: R::probe() })?;
 
     let sessions = Arc::new(Sessions::default());

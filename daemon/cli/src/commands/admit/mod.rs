@@ -11,7 +11,7 @@ use super::terms::{DeviceKind, TermsArgs};
 use super::{Context, Outcome, values};
 use crate::client::Client;
 use crate::error::Error;
-use crate::generator::on_signal;
+use crate::generator::EndSignals;
 use crate::progress::while_waiting;
 use crate::rpc::RpcError;
 use crate::view::{Session, Verdict};
@@ -83,21 +83,28 @@ pub(super) async fn admit(client: &Client, asked: Asked) -> Result<Admission, Er
     let guarantee_asked = terms.is_guaranteed();
     let terms = terms.wire(&model, version.as_deref().unwrap_or_default(), &device_kinds);
     let asking = format!("asking whether {model} may run");
-    let (verdict, reservation) = if dry_run {
-        (while_waiting(&asking, client.evaluate(terms)).await?, String::new())
-    } else {
+    // From before a place is held: a signal then is never this command's silent end.
+    let mut signals = EndSignals::catch()?;
+    let ask = async {
+        if dry_run {
+            return Ok((while_waiting(&asking, client.evaluate(terms)).await?, String::new()));
+        }
         let request = v1::ReserveRequest {
             uid: format!("edgemux-{}-{:016x}", std::process::id(), rand::random::<u64>()),
             generation: 1,
             terms: Some(terms),
             ttl_s: ttl_s.unwrap_or_default(),
         };
-        while_waiting(&asking, client.reserve(request)).await?
+        while_waiting(&asking, client.reserve(request)).await
+    };
+    let (verdict, reservation) = tokio::select! {
+        answer = ask => answer?,
+        () = signals.come() => return Err(Error::Interrupted),
     };
     let (mut session, mut load_ms) = (None, None);
     if verdict.admitted && !dry_run {
         let start = Instant::now();
-        session = Some(Session::from_wire(commit(client, &model, &reservation).await?));
+        session = Some(Session::from_wire(commit(client, &model, &reservation, &mut signals).await?));
         load_ms = Some(start.elapsed().as_secs_f64() * 1e3);
     }
     let verdict = Verdict::from_wire(verdict);
@@ -105,11 +112,16 @@ pub(super) async fn admit(client: &Client, asked: Asked) -> Result<Admission, Er
 }
 
 /// Loads into the reserved place, or gives it back.
-async fn commit(client: &Client, model: &str, reservation: &str) -> Result<v1::Session, Error> {
+async fn commit(
+    client: &Client,
+    model: &str,
+    reservation: &str,
+    signals: &mut EndSignals,
+) -> Result<v1::Session, Error> {
     let loading = format!("admitted; loading and warming {model}");
     let committed: Result<v1::Session, Error> = tokio::select! {
         session = while_waiting(&loading, client.commit(model, reservation)) => session.map_err(Error::Rpc),
-        signal = on_signal() => Err(signal.err().unwrap_or(Error::Interrupted)),
+        () = signals.come() => Err(Error::Interrupted),
     };
     match committed {
         Ok(session) => Ok(session),

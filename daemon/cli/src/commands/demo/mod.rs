@@ -6,7 +6,7 @@ mod report;
 mod story;
 
 use super::{Context, Outcome, values};
-use crate::client::Client;
+use crate::client::{Client, Credentials};
 use crate::daemon::{self, Daemon, DaemonError};
 use crate::error::Error;
 use crate::generator::on_signal;
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Outcome, Er
 }
 
 async fn show(args: &Args, daemon: &Daemon, context: &Context<'_>) -> Result<report::Demo, Error> {
-    let client = Client::connect(&daemon.address).await?;
+    let client = Client::connect(&daemon.address, &Credentials::default()).await?;
     let server = client.server_metadata().await?;
     context.output.note(&format!("edgemuxd {} is ready on {}", server.version, daemon.address))?;
     story::tell(args.seconds, args.seed, &client, &daemon.address, context.output).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::node::{APPLICANTS, Applicant};
 use super::report::{Demo, Tenant};
-use crate::client::{Client, ServerAddress};
+use crate::client::{Client, Credentials, ServerAddress};
 use crate::commands::admit::{Admission, Asked, admit};
 use crate::commands::load_test;
 use crate::error::Error;
@@ -100,7 +100,7 @@ impl Clients<'_> {
 
     /// Each has a connection of its own.
     async fn target(&self, applicant: &Applicant, number: u64) -> Result<(Client, Target), Error> {
-        let client = Client::connect(self.address).await?;
+        let client = Client::connect(self.address, &Credentials::default()).await?;
         let info = ModelInfo::fetch(&client, applicant.name, "").await?;
         let demand = Demand::Open { rate_hz: applicant.rate_hz, arrivals: ArrivalKind::Poisson };
         let sender = Sender::Unary { client: client.clone(), timeout: TIMEOUT };

@@ -93,16 +93,15 @@ fn hardware(of: &[Device]) -> Table {
     let dash =
         |shown: Option<String>| shown.filter(|shown| !shown.is_empty()).unwrap_or_else(|| "-".to_owned());
     for (device, hardware) in of.iter().filter_map(|device| Some((device, device.hardware.as_ref()?))) {
-        let memory = hardware.memory_used_bytes.zip(hardware.memory_total_bytes);
         table.push([
             device.name.clone(),
             hardware.source.clone(),
-            hardware.name.clone(),
+            dash(Some(hardware.name.clone())),
             dash(Some(hardware.driver_version.clone())),
             dash(Some(hardware.power_mode.clone())),
             dash(hardware.temperature_c.map(format::short)),
-            dash(hardware.clock_mhz.map(format::short)),
-            dash(memory.map(|(used, all)| format!("{} of {}", format::bytes(used), format::bytes(all)))),
+            dash(hardware.clock_mhz.map(|mhz| format!("{mhz:.0}"))),
+            dash(hardware.memory_text()),
         ]);
     }
     table

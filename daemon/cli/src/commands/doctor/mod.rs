@@ -1,11 +1,17 @@
 //! `edgemux doctor`: what is wrong with this node, its runtimes and its daemon, and what to do about it.
 
+mod hardware;
+mod machine;
 mod node;
 mod runtimes;
 mod server;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
+use self::machine::{Hardware, Machine, Runtime};
+use self::server::Server;
 use super::{Context, Outcome};
 use crate::daemon;
 use crate::error::Error;
@@ -14,8 +20,16 @@ use crate::table::printable;
 
 /// Check this node, its runtimes and its daemon; say what is wrong and what to do
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 1 if any check fails; a warning is no failure.")]
-pub(crate) struct Args {}
+#[command(after_help = "\
+Runtimes and hardware are this machine's, as its edgemuxd finds them; no daemon has to run for that. Runtimes are looked for in
+the folder that EDGEMUX_RUNTIME_DIR names, beside edgemuxd, and in /usr/lib/edgemux.
+
+Exit code 1 if any check fails; a warning is no failure.")]
+pub(crate) struct Args {
+    /// How long each runtime may take to say what it is, in seconds; libraries of a gigabyte are read from a cold disk
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+}
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,15 +59,28 @@ struct Diagnosis {
     grade: Grade,
     server: String,
     checks: Vec<Check>,
+    /// What the checks of runtimes and hardware are made of.
+    runtimes: Vec<Runtime>,
+    hardware: Vec<Hardware>,
 }
 
-pub(crate) async fn run(_: Args, context: &Context<'_>) -> Result<Outcome, Error> {
-    let mut checks = vec![binary().await];
-    checks.extend(server::checks(&context.server).await);
-    checks.extend(runtimes::checks().await);
+pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Outcome, Error> {
+    let patience = Duration::from_secs(args.patience);
+    let (binary, server, looked) =
+        tokio::join!(binary(), Server::look(&context.server, &context.credentials), look(patience));
+    let mut checks = vec![binary];
+    checks.extend(server.checks.iter().cloned());
+    let machine = looked.unwrap_or_else(|check| {
+        checks.push(check);
+        Machine::default()
+    });
+    checks.extend(runtimes::checks(&machine));
+    checks.extend(hardware::checks(&machine, &server));
     checks.extend(node::checks());
     let grade = worst(&checks);
-    context.output.report(&Diagnosis { grade, server: context.server.to_string(), checks })?;
+    let Machine { runtimes, hardware, .. } = machine;
+    let server = context.server.to_string();
+    context.output.report(&Diagnosis { grade, server, checks, runtimes, hardware })?;
     Ok(if grade == Grade::Fail { Outcome::Failed } else { Outcome::Done })
 }
 
@@ -64,6 +91,14 @@ fn worst(checks: &[Check]) -> Grade {
         (false, true) => Grade::Warn,
         (false, false) => Grade::Ok,
     }
+}
+
+/// A machine without the daemon has nothing to be looked at here, which the check of its binary says.
+async fn look(patience: Duration) -> Result<Machine, Check> {
+    let Ok(binary) = daemon::find() else { return Ok(Machine::default()) };
+    Machine::look(&binary, patience).await.map_err(|error| {
+        Check::fail("runtimes", error.to_string(), "install the daemon and this command from one release")
+    })
 }
 
 /// A machine that only has the client needs no daemon: its absence is a warning.

@@ -1,192 +1,95 @@
-//! Which runtimes are installed beside the daemon on this machine, which of its devices each can drive, and why not.
-
-use std::path::Path;
-
-use serde::Deserialize;
+//! What of a runtime is well and what is not: both are said, since one that cannot drive the GPU may drive the processor.
 
 use super::Check;
-use crate::daemon;
-use crate::error::Error;
+use super::machine::{Hardware, Machine, Runtime};
 
-/// A runtime, as `edgemuxd runtimes` shows it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Runtime {
-    runtime: String,
-    model_file: String,
-    program: Option<String>,
-    version: Option<String>,
-    devices: Vec<String>,
-    problem: Option<String>,
+pub(super) fn checks(machine: &Machine) -> Vec<Check> {
+    machine.runtimes.iter().map(|runtime| check(runtime, &machine.hardware)).collect()
 }
 
-/// What `edgemuxd devices` shows.
-#[derive(Debug, Deserialize)]
-struct Inventory {
-    devices: Vec<Hardware>,
-}
-
-/// A piece of hardware.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Hardware {
-    source: String,
-    name: String,
-    problem: Option<String>,
-    held_by: Option<u32>,
-}
-
-/// A machine without the daemon has nothing to be looked at here.
-pub(super) async fn checks() -> Vec<Check> {
-    let Ok(binary) = daemon::find() else { return Vec::new() };
-    match look(&binary).await {
-        Ok((runtimes, hardware)) => {
-            let of_runtimes = runtimes.iter().map(|runtime| of_runtime(runtime, &hardware));
-            of_runtimes.chain(hardware.iter().map(|one| of_hardware(one, &runtimes))).collect()
-        }
-        Err(error) => {
-            vec![Check::fail(
-                "runtimes",
-                error.to_string(),
-                "install the daemon and this command from one release",
-            )]
-        }
-    }
-}
-
-async fn look(binary: &Path) -> Result<(Vec<Runtime>, Vec<Hardware>), Error> {
-    let runtimes: Vec<Runtime> = daemon::shown(binary, "runtimes").await?;
-    let inventory: Inventory = daemon::shown(binary, "devices").await?;
-    Ok((runtimes, inventory.devices))
-}
-
-fn of_runtime(runtime: &Runtime, hardware: &[Hardware]) -> Check {
+fn check(runtime: &Runtime, hardware: &[Hardware]) -> Check {
     let name = format!("runtime:{}", runtime.runtime);
-    let version = runtime.version.as_deref().unwrap_or("unknown version");
-    let drives: Vec<_> = hardware.iter().filter(|one| runtime.drives(one)).map(Hardware::shown).collect();
-    let runs = format!("for {}", runtime.model_file);
-    match (&runtime.program, &runtime.problem) {
+    let runs = format!("runs {}", runtime.model_file);
+    let Some(program) = &runtime.program else {
         // Nobody needs all of them: whether one is missed, the hardware says.
-        (None, problem) => {
-            let problem = problem.as_deref().unwrap_or_default();
-            Check::ok(name, format!("not installed ({runs}): {problem}"))
-        }
-        (Some(_), Some(problem)) if runtime.devices.is_empty() => Check::fail(
-            name,
-            format!("{runs}: it cannot run here: {problem}"),
-            format!("mend that, or remove the package edgemux-runtime-{}", runtime.runtime),
-        ),
-        (Some(_), Some(problem)) => Check::warn(
-            name,
-            format!("{version}, {runs}; drives {}, but: {problem}", drives.join(", ")),
-            "mend that if more is to be driven; what it drives is not affected",
-        ),
-        (Some(_), None) if runtime.runtime == EMULATOR => Check::ok(name, format!("{version}, {runs}")),
-        (Some(_), None) if drives.is_empty() => {
-            let kinds = runtime.devices.join(" or ");
-            Check::ok(name, format!("{version}, {runs}; there is no {kinds} here for it to drive"))
-        }
-        (Some(_), None) => Check::ok(name, format!("{version}, {runs}; drives {}", drives.join(", "))),
+        let why = runtime.problem.as_deref().unwrap_or_default();
+        return Check::ok(name, format!("not installed ({runs}): {why}"));
+    };
+    let version = runtime.version.as_deref().unwrap_or("of unknown version");
+    let is = format!("{version}, {runs}");
+    let drives: Vec<_> = hardware.iter().filter(|one| runtime.drives(one)).map(Hardware::shown).collect();
+    let drives = drives.join(", ");
+    let advice = || runtime.remedy.clone().unwrap_or_else(|| without_remedy(runtime));
+    let Some(problem) = &runtime.problem else {
+        let drives = match (runtime.made_for().is_empty(), drives.is_empty()) {
+            (true, _) => "stands in for hardware, and drives none".to_owned(),
+            (false, true) => format!("there is no {} here for it to drive", runtime.made_for().join(" or ")),
+            (false, false) => format!("drives {drives}"),
+        };
+        return Check::ok(name, format!("{is}; {drives}; {program}"));
+    };
+    if !drives.is_empty() {
+        let finding = format!("{is}; drives {drives}, but: {problem}; {program}");
+        return Check::warn(name, finding, format!("{}; what it drives is not affected", advice()));
     }
+    let finding = format!("{is}; it drives nothing here: {problem}; {program}");
+    // Of what it is made for nothing may be here anyway.
+    let is_missed = hardware.iter().any(|one| runtime.made_for().contains(&one.kind()));
+    let of = |grade: fn(String, String, String) -> Check| grade(name, finding, advice());
+    if is_missed || runtime.is_built_in() { of(Check::fail) } else { of(Check::warn) }
 }
 
-fn of_hardware(hardware: &Hardware, runtimes: &[Runtime]) -> Check {
-    let name = format!("hardware:{}", hardware.source);
-    if let Some(problem) = &hardware.problem {
-        return Check::fail(
-            name,
-            format!("{}: {problem}", hardware.name),
-            "let the daemon's user open it: the package's udev rules give its nodes to the group edgemux",
-        );
-    }
-    let drivers = runtimes.iter().filter(|runtime| runtime.drives(hardware) && runtime.runtime != EMULATOR);
-    let drivers: Vec<_> = drivers.map(|runtime| runtime.runtime.as_str()).collect();
-    let held =
-        hardware.held_by.map(|pid| format!("; the daemon with process id {pid} has it")).unwrap_or_default();
-    if drivers.is_empty() {
-        let wanted = if hardware.kind() == "edgetpu" { "edgetpu" } else { "torch" };
-        return Check::warn(
-            name,
-            format!("{}: no runtime that is installed drives it", hardware.name),
-            format!("install the package edgemux-runtime-{wanted}"),
-        );
-    }
-    Check::ok(name, format!("{}: {} can drive it{held}", hardware.name, drivers.join(", ")))
-}
-
-/// It stands in for hardware, and so drives none.
-const EMULATOR: &str = "emulator";
-
-impl Runtime {
-    fn drives(&self, hardware: &Hardware) -> bool {
-        self.runtime != EMULATOR && self.devices.iter().any(|kind| kind == hardware.kind())
-    }
-}
-
-impl Hardware {
-    /// As the configuration names kinds.
-    fn kind(&self) -> &'static str {
-        match self.source.split(':').next() {
-            Some("cpu") => "cpu",
-            Some("coral-pci" | "coral-usb") => "edgetpu",
-            _ => "gpu",
-        }
-    }
-
-    fn shown(&self) -> String {
-        format!("{} ({})", self.source, self.name)
-    }
+fn without_remedy(runtime: &Runtime) -> String {
+    let page = match runtime.is_built_in() {
+        true => return "install the daemon anew".to_owned(),
+        false => format!("runtimes/{}/README.md", runtime.runtime),
+    };
+    format!("mend that ({page} says what it needs), or remove the runtime")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Grade;
+    use super::super::machine::examples::{hardware, not_installed, runtime};
     use super::*;
-
-    fn runtime(name: &str, devices: &[&str], problem: Option<&str>) -> Runtime {
-        Runtime {
-            runtime: name.into(),
-            model_file: "model.x".into(),
-            program: Some("/x".into()),
-            version: Some("1".into()),
-            devices: devices.iter().map(|&kind| kind.into()).collect(),
-            problem: problem.map(Into::into),
-        }
-    }
-
-    fn hardware(source: &str) -> Hardware {
-        Hardware { source: source.into(), name: "it".into(), problem: None, held_by: None }
-    }
 
     #[test]
     fn what_works_and_what_does_not_are_both_said() {
         let here = [hardware("cpu"), hardware("nvidia:0")];
-        let check = of_runtime(&runtime("torch", &["cpu"], Some("libcuda.so.1 is not there")), &here);
-        assert_eq!(check.grade, Grade::Warn);
-        assert!(
-            check.finding.contains("drives cpu (it)") && check.finding.contains("libcuda.so.1"),
-            "{check:?}"
-        );
-        let check = of_runtime(&runtime("edgetpu", &[], Some("libedgetpu.so.1 is not there")), &here);
-        assert_eq!(check.grade, Grade::Fail);
-        let absent = Runtime { program: None, ..runtime("tflite", &[], Some("it is in none of /x")) };
-        let check = of_runtime(&absent, &here);
-        assert!(check.grade == Grade::Ok && check.finding.contains("in none of"), "{check:?}");
+        let torch = runtime("torch", &["cpu"], Some("gpu: libcuda.so.1 is not there"));
+        let said = check(&torch, &here);
+        assert_eq!(said.grade, Grade::Warn);
+        for part in ["lib 7.1", "model.torch", "drives cpu (it)", "libcuda.so.1", "/usr/lib/edgemux/"] {
+            assert!(said.finding.contains(part), "{part}: {said:?}");
+        }
+        let said = check(&runtime("torch", &["cpu", "gpu"], None), &here);
+        assert_eq!((said.grade, said.advice), (Grade::Ok, None));
+        assert!(said.finding.contains("drives cpu (it), nvidia:0 (it)"), "{}", said.finding);
     }
 
     #[test]
-    fn hardware_that_nothing_drives_is_told_what_to_install() {
-        let runtimes = [runtime("onnx", &["cpu"], None), runtime("emulator", &["gpu", "edgetpu"], None)];
-        assert_eq!(of_hardware(&hardware("cpu"), &runtimes).grade, Grade::Ok);
-        for (source, package) in [("nvidia:0", "torch"), ("jetson", "torch"), ("coral-usb:1-2", "edgetpu")] {
-            let check = of_hardware(&hardware(source), &runtimes);
-            assert_eq!(check.grade, Grade::Warn);
-            assert!(check.advice.unwrap().contains(&format!("edgemux-runtime-{package}")));
-        }
-        let locked = Hardware { problem: Some("permission denied".into()), ..hardware("coral-pci:0") };
-        let check = of_hardware(&locked, &runtimes);
-        assert!(check.grade == Grade::Fail && check.advice.unwrap().contains("group"));
-        let held = Hardware { held_by: Some(77), ..hardware("cpu") };
-        assert!(of_hardware(&held, &runtimes).finding.contains("77"));
+    fn a_broken_runtime_fails_where_there_is_hardware_for_it() {
+        let broken = runtime("edgetpu", &[], Some("libedgetpu.so.1 is not there"));
+        assert_eq!(check(&broken, &[hardware("cpu"), hardware("coral-usb:1-2")]).grade, Grade::Fail);
+        let said = check(&broken, &[hardware("cpu")]);
+        assert_eq!(said.grade, Grade::Warn, "nothing is missed here");
+        assert!(said.finding.contains("libedgetpu.so.1 is not there"), "{said:?}");
+        let of_remedy = Runtime { remedy: Some("do this".into()), ..broken };
+        assert_eq!(check(&of_remedy, &[hardware("cpu")]).advice.unwrap(), "do this");
+        let built_in = check(&runtime("onnx", &[], Some("broken")), &[hardware("cpu")]);
+        assert_eq!(
+            (built_in.grade, built_in.advice.unwrap().as_str()),
+            (Grade::Fail, "install the daemon anew")
+        );
+    }
+
+    #[test]
+    fn a_runtime_that_is_not_installed_or_has_nothing_to_drive_is_no_fault() {
+        let said = check(&not_installed("tflite"), &[hardware("cpu")]);
+        assert!(said.grade == Grade::Ok && said.finding.contains("in none of"), "{said:?}");
+        let said = check(&runtime("edgetpu", &["edgetpu"], None), &[hardware("cpu")]);
+        assert!(said.grade == Grade::Ok && said.finding.contains("no edgetpu here"), "{said:?}");
+        let said = check(&runtime("emulator", &["gpu"], None), &[hardware("nvidia:0")]);
+        assert!(said.grade == Grade::Ok && said.finding.contains("stands in"), "{said:?}");
     }
 }

@@ -6,7 +6,7 @@ use edgemux_proto::edgemux::v1;
 use edgemux_proto::inference::repository_index_response::ModelIndex;
 
 use super::Check;
-use crate::client::{Client, ServerAddress};
+use crate::client::{Client, Credentials, ServerAddress};
 use crate::format;
 use crate::rpc::RpcError;
 
@@ -14,22 +14,56 @@ use crate::rpc::RpcError;
 const NOT_WANTED: [&str; 3] = ["", "not loaded", "unloaded"];
 const LOGS: &str = "look at the daemon's log (journalctl -u edgemuxd)";
 
-pub(super) async fn checks(server: &ServerAddress) -> Vec<Check> {
-    let client = match Client::connect(server).await {
-        Ok(client) => client,
-        Err(error) => {
-            return vec![Check::fail(
-                "server",
-                error.to_string(),
-                "start the daemon (systemctl start edgemuxd), or name its address with --server",
-            )];
-        }
-    };
-    let mut checks = vec![live(&client, server).await, ready(&client).await, metadata(&client).await];
-    checks.extend(answered("devices", client.devices().await, devices));
-    checks.extend(answered("models", client.repository_index().await, models));
-    checks.extend(answered("sessions", client.sessions().await, sessions));
-    checks
+/// What came of asking the daemon.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) checks: Vec<Check>,
+    /// Name and source of its devices; none if it was not reached, or is not on this machine.
+    devices_here: Option<Vec<(String, String)>>,
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(super) async fn look(server: &ServerAddress, credentials: &Credentials) -> Self {
+        let client = match Client::connect(server, credentials).await {
+            Ok(client) => client,
+            Err(error) => {
+                let advice = "start the daemon (systemctl start edgemuxd), or name its address with --server";
+                return Self {
+                    checks: vec![Check::fail("server", error.to_string(), advice)],
+                    devices_here: None,
+                };
+            }
+        };
+        let mut checks = vec![live(&client, server).await, ready(&client).await, metadata(&client).await];
+        let asked = client.devices().await;
+        let here = asked.as_ref().ok().filter(|_| server.is_this_machine());
+        let names = |device: &v1::Device| (device.name.clone(), device.source.clone());
+        let devices_here = here.map(|devices| devices.iter().map(names).collect());
+        checks.extend(answered("devices", asked, devices));
+        checks.extend(answered("models", client.repository_index().await, models));
+        checks.extend(answered("sessions", client.sessions().await, sessions));
+        Self { checks, devices_here }
+    }
+
+    /// Is it a daemon of this machine that has said which devices it has?
+    pub(super) fn is_here(&self) -> bool {
+        self.devices_here.is_some()
+    }
+
+    /// The name of its device with this source.
+    pub(super) fn device_of(&self, source: &str) -> Option<&str> {
+        let mut devices = self.devices_here.iter().flatten();
+        devices.find_map(|(name, of)| (of == source).then_some(name.as_str()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_devices(devices: Option<&[(&str, &str)]>) -> Self {
+        let owned = |(name, source): &(&str, &str)| ((*name).to_owned(), (*source).to_owned());
+        let devices_here = devices.map(|devices| devices.iter().map(owned).collect());
+        Self { checks: Vec::new(), devices_here }
+    }
 }
 
 /// The checks of an answer, or the one that there is none.
