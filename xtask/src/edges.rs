@@ -10,6 +10,12 @@ use crate::run::cargo_output;
 /// Each crate and the crates of the workspace that it may use. Tests may use what they test with.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-calibration", &[]),
+    ("edgemux-placement", &["edgemux-calibration"]),
+    ("edgemux-cluster-api", &[]),
+    (
+        "edgemux-controller",
+        &["edgemux-calibration", "edgemux-cluster-api", "edgemux-placement", "edgemux-proto"],
+    ),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
@@ -34,13 +40,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-tflite-common",
         ],
     ),
-    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-proto"]),
+    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-placement", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
     ("xtask", &[]),
 ];
 
 /// Crates that must stay free of an asynchronous runtime and of sockets, whatever way they might come in.
-const WITHOUT_IO: &[&str] = &["edgemux-calibration", "edgemux-multiplexer"];
+const WITHOUT_IO: &[&str] = &["edgemux-calibration", "edgemux-multiplexer", "edgemux-placement"];
 
 pub(crate) fn check() -> Result<()> {
     let metadata = cargo_output(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
