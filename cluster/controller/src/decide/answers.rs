@@ -78,6 +78,8 @@ impl Work {
                 place.epoch = held.epoch;
                 place.device = held.device;
                 place.prediction = held.prediction;
+                // How often this went wrong is forgotten only when it is loaded.
+                return;
             }
             (Verb::Reserve, Answer::Refused(why)) => {
                 // What was held there before is not, or it would not have been decided anew.
@@ -88,11 +90,15 @@ impl Work {
                 self.refused(at, vec![rejection("Failed", &why)]);
             }
             (Verb::Commit, Answer::Serves) => place.state = PlacementState::Ready,
-            (Verb::Commit, Answer::NoSuch(_)) => {
+            (Verb::Commit, Answer::NoSuch(why)) => {
                 // Its time was over before it was committed.
                 place.state = PlacementState::Asking;
                 place.reservation.clear();
                 place.epoch.clear();
+                if self.memory.trouble(node, generation, now) < ASKED_IN_VAIN_MAX {
+                    return;
+                }
+                self.refused(at, vec![rejection("Expired", &why)]);
             }
             (Verb::Commit, Answer::Failed(why)) => {
                 self.refused(at, vec![rejection("LoadFailed", &why)]);

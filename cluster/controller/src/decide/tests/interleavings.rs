@@ -54,8 +54,8 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn happen(world: &mut World, event: &Event) {
     match *event {
-        Event::Step(fault) => drop(world.step(fault)),
-        Event::Steps(steps) => (0..steps).for_each(|_| drop(world.step(Fault::None))),
+        Event::Step(fault) => _ = world.step(fault),
+        Event::Steps(steps) => (0..steps).for_each(|_| _ = world.step(Fault::None)),
         Event::Pass(seconds) => world.pass(seconds.into()),
         Event::Sweep => world.sweep(),
         Event::Restart(node) => world.restart(NODES[node]),
