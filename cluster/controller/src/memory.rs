@@ -9,8 +9,9 @@ use tokio::time::Instant;
 /// Rest after every node has refused once; twice as long each further time.
 const REST: Duration = Duration::from_secs(5);
 const REST_MAX: Duration = Duration::from_secs(300);
-/// Rest even if the cluster has changed meanwhile.
+/// Rest even if the cluster has changed meanwhile; twice as long each further time.
 const REST_MIN: Duration = Duration::from_secs(1);
+const REST_MIN_MAX: Duration = Duration::from_secs(30);
 /// Wait before a call is made again that got no answer; twice as long each further time.
 const TROUBLE: Duration = Duration::from_secs(1);
 const TROUBLE_MAX: Duration = Duration::from_secs(30);
@@ -47,7 +48,8 @@ pub struct Round {
 
 #[derive(Clone, Copy, Debug)]
 struct Rest {
-    since: Instant,
+    /// Not before then, whatever has changed.
+    least: Instant,
     until: Instant,
     changes: u64,
 }
@@ -98,7 +100,7 @@ impl Round {
     /// was not there before.
     pub fn may_ask(&mut self, changes: u64, now: Instant) -> bool {
         let Some(rest) = self.rest else { return true };
-        let over = now >= rest.until || (changes != rest.changes && now >= rest.since + REST_MIN);
+        let over = now >= rest.until || (changes != rest.changes && now >= rest.least);
         if over {
             self.rest = None;
             self.asked = 0;
@@ -119,7 +121,8 @@ impl Round {
     pub fn rest(&mut self, all: bool, changes: u64, now: Instant) {
         self.goes_on = !all;
         let until = now + doubled(REST, self.rests, REST_MAX);
-        self.rest = Some(Rest { since: now, until, changes });
+        let least = now + doubled(REST_MIN, self.rests, REST_MIN_MAX);
+        self.rest = Some(Rest { least, until, changes });
         self.rests += 1;
     }
 
@@ -138,7 +141,7 @@ impl Round {
     #[must_use]
     pub fn until(&self, changes: u64) -> Option<Instant> {
         let rest = self.rest?;
-        Some(if changes == rest.changes { rest.until } else { rest.until.min(rest.since + REST_MIN) })
+        Some(if changes == rest.changes { rest.until } else { rest.until.min(rest.least) })
     }
 }
 
@@ -162,6 +165,7 @@ mod tests {
             assert!(round.may_ask(0, now), "{seconds}");
             assert!(round.tried.is_empty());
         }
+        let mut round = Round::default();
         round.refused("a");
         round.rest(false, 0, now);
         assert!(!round.may_ask(1, now), "not at once: many change together");

@@ -206,7 +206,8 @@ async fn write(api: &Api<InferenceSession>, work: &Work) -> Result<InferenceSess
     session.status = Some(work.status.clone());
     session.metadata.managed_fields = None;
     let name = session.name_any();
-    let written = api.replace_status(&name, &PostParams::default(), &session);
+    let params = PostParams::default();
+    let written = api.replace_status(&name, &params, &session);
     Ok(tokio::time::timeout(API_MAX, written).await??)
 }
 
@@ -221,8 +222,8 @@ async fn finalizers(
     let patch = json!({
         "metadata": { "resourceVersion": session.resource_version(), "finalizers": finalizers }
     });
-    let (name, patch) = (session.name_any(), Patch::Merge(patch));
-    let patched = api.patch(&name, &PatchParams::default(), &patch);
+    let (name, params, patch) = (session.name_any(), PatchParams::default(), Patch::Merge(patch));
+    let patched = api.patch(&name, &params, &patch);
     Ok(tokio::time::timeout(API_MAX, patched).await??)
 }
 

@@ -105,6 +105,13 @@ impl Book {
         self.sessions.iter().filter(move |(_, places)| on(places)).map(|(uid, _)| uid.as_str())
     }
 
+    /// Whether a session has a place of this uid on a node.
+    #[must_use]
+    pub fn has(&self, session: &str, node: &str, uid: &str) -> bool {
+        let places = self.sessions.get(session);
+        places.is_some_and(|places| places.keys().any(|(at, place)| at == node && place == uid))
+    }
+
     /// Every place.
     pub fn all(&self) -> impl Iterator<Item = &Booked> {
         self.sessions.values().flat_map(BTreeMap::values)

@@ -74,6 +74,12 @@ impl Ranking {
         self.book.on(node)
     }
 
+    /// Whether a session has a place of this uid on a node, or is being asked for there.
+    #[must_use]
+    pub fn has(&self, session: &str, node: &str, uid: &str) -> bool {
+        self.book.has(session, node, uid)
+    }
+
     /// Nodes that may be asked for a place, the likeliest first.
     pub fn rank(&mut self, nodes: &Nodes, ask: &Ask<'_>, now: Instant) -> Vec<String> {
         let stale = self.picture.as_ref().is_none_or(|picture| {
