@@ -9,13 +9,16 @@ use clap::Parser;
 use edgemux_controller::args::{Args, Command, Run};
 use edgemux_controller::context::Context;
 use edgemux_controller::daemons::grpc::Grpc;
-use edgemux_controller::run::{Controller, Options};
+use edgemux_controller::run::{Controller, Options, WATCH_S};
 use edgemux_controller::{crds, http};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
+
+/// Longest silence of the API server on a connection, after which that is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(WATCH_S as u64 + 15);
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -34,7 +37,9 @@ fn main() -> Result<()> {
 
 async fn run(args: Run) -> Result<()> {
     args.credentials.check()?;
-    let client = kube::Client::try_default().await.context("no cluster is configured")?;
+    let mut config = kube::Config::infer().await.context("no cluster is configured")?;
+    config.read_timeout = Some(SILENCE_MAX);
+    let client = kube::Client::try_from(config).context("no client for the cluster")?;
     let listener = TcpListener::bind(args.metrics)
         .await
         .with_context(|| format!("nothing can be served on {}", args.metrics))?;

@@ -30,6 +30,9 @@ use crate::{identity, sweep, watching};
 const QUEUE_MAX: usize = 1024;
 /// How often nodes are looked over for places that nobody remembers.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How long a watch lasts before it is begun anew where it was, s. A client that hears nothing for longer than this has lost
+/// the server.
+pub const WATCH_S: u32 = 60;
 /// Longest time for a list of all sessions.
 const LIST_MAX: Duration = Duration::from_secs(30);
 
@@ -66,7 +69,7 @@ impl<D: Daemons> Controller<D> {
     /// Begins to listen. `leads` is the sender of what the context hears.
     pub fn start(context: Arc<Context<D>>, leads: watch::Sender<bool>, options: Options) -> Self {
         let client = &context.client;
-        let config = watcher::Config::default();
+        let config = watcher::Config::default().timeout(WATCH_S);
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (sessions, writer) = store();
         let mut watchers = JoinSet::new();
