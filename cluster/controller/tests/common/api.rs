@@ -28,6 +28,10 @@ pub(crate) enum Fault {
     Hangs,
     /// It is done, and not answered.
     Unheard,
+    /// It is done so late.
+    Slow(Duration),
+    /// It is done at once, and answered so late.
+    SlowAnswer(Duration),
     /// A watch is told that its version is too old.
     Gone,
     /// A watch ends at once.
@@ -69,8 +73,17 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        let server = self.clone();
-        Client::new(service_fn(move |request| server.clone().serve(request)), "edgemux-system")
+        self.client_through(|_, _| Fault::None)
+    }
+
+    /// A client whose way to the server has faults of its own.
+    pub(crate) fn client_through(&self, faults: impl FnMut(&Method, &str) -> Fault + Send + 'static) -> Client {
+        let (server, mut faults) = (self.clone(), faults);
+        let serve = move |request: Request<Body>| {
+            let fault = faults(request.method(), request.uri().path());
+            server.clone().serve(request, fault)
+        };
+        Client::new(service_fn(serve), "edgemux-system")
     }
 
     pub(crate) fn fail(&self, faults: impl FnMut(&Method, &str) -> Fault + Send + 'static) {
@@ -121,7 +134,7 @@ impl Server {
         self.state.lock().unwrap()
     }
 
-    async fn serve(self, request: Request<Body>) -> Result<Response<Answered>, Infallible> {
+    async fn serve(self, request: Request<Body>, on_the_way: Fault) -> Result<Response<Answered>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.unwrap();
         let path = parts.uri.path().to_owned();
@@ -129,15 +142,17 @@ impl Server {
         let fault = {
             let mut state = self.state();
             state.requests.push(format!("{} {path}", parts.method));
-            (state.faults)(&parts.method, &path)
+            let fault = (state.faults)(&parts.method, &path);
+            if on_the_way == Fault::None { fault } else { on_the_way }
         };
         match fault {
+            Fault::Slow(time) => tokio::time::sleep(time).await,
             Fault::Refused(code) => return Ok(refusal(code, "injected")),
             Fault::Hangs => {
                 tokio::time::sleep(READ_MAX).await;
                 return Ok(refusal(504, "no answer"));
             }
-            Fault::None | Fault::Unheard | Fault::Gone | Fault::Closed => {}
+            Fault::None | Fault::SlowAnswer(_) | Fault::Unheard | Fault::Gone | Fault::Closed => {}
         }
         let answer = if query.contains("watch=true") {
             self.watch(&path, &query, fault)
@@ -146,6 +161,9 @@ impl Server {
             self.changed.send_modify(|count| *count += 1);
             answer
         };
+        if let Fault::SlowAnswer(time) = fault {
+            tokio::time::sleep(time).await;
+        }
         if fault == Fault::Unheard {
             tokio::time::sleep(READ_MAX).await;
             return Ok(refusal(504, "no answer"));
