@@ -18,7 +18,12 @@ const NAMESPACE: &str = "edgemux-system";
 /// each session's status where it is and why other nodes refused it. Several controllers may run; one of them acts. The
 /// cluster is found as kubectl finds it: by KUBECONFIG, ~/.kube/config, or the service account of the pod.
 #[derive(Debug, Parser)]
-#[command(name = "edgemux-controller", version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "edgemux-controller",
+    version,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Args {
     /// Instead of running the controller
     #[command(subcommand)]
@@ -64,7 +69,7 @@ pub struct Run {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent: u16,
 
-    /// What this controller is called among others [default: made of the host's name]
+    /// What this controller is called among others [default: the pod's name, else the host's]
     #[arg(long, env = "EDGEMUX_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
@@ -87,7 +92,8 @@ impl Run {
     /// A name that no other controller has: a process that starts anew is another.
     #[must_use]
     pub fn identity(&self) -> String {
-        let host = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        let said = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
+        let host = || said("POD_NAME").or_else(|| said("HOSTNAME"));
         let name = self.identity.clone().or_else(host).unwrap_or_else(|| "controller".to_owned());
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         format!("{name}_{:x}-{:x}", since.as_nanos(), std::process::id())
@@ -108,7 +114,10 @@ mod tests {
         assert_eq!((args.run.grace_s, args.run.max_concurrent), (20, 256));
         let args = Args::try_parse_from(["edgemux-controller", "crds"]).unwrap();
         assert!(matches!(args.command, Some(Command::Crds)));
-        assert!(Args::try_parse_from(["edgemux-controller", "--key", "k"]).is_err(), "a key without a certificate");
+        assert!(
+            Args::try_parse_from(["edgemux-controller", "--key", "k"]).is_err(),
+            "a key without a certificate"
+        );
     }
 
     #[test]

@@ -72,8 +72,7 @@ impl<D: Daemons> Context<D> {
         leads: watch::Receiver<bool>,
     ) -> Self {
         let recorder = Recorder::new(client.clone(), Reporter::from(CONTROLLER));
-        let known =
-            Known { nodes: Nodes::new(grace), ranking: Ranking::default(), sessions: HashMap::new() };
+        let known = Known { nodes: Nodes::new(grace), ranking: Ranking::default(), sessions: HashMap::new() };
         Self {
             client,
             daemons,
@@ -175,6 +174,7 @@ pub fn now() -> Now {
 /// Whether one state of a session is later than another: their versions are numbers, that grow. Where they are not, what the
 /// watch shows is taken.
 fn is_newer(one: &InferenceSession, other: &InferenceSession) -> bool {
-    let version = |session: &InferenceSession| session.metadata.resource_version.as_ref()?.parse::<u64>().ok();
+    let version =
+        |session: &InferenceSession| session.metadata.resource_version.as_ref()?.parse::<u64>().ok();
     version(one).zip(version(other)).is_some_and(|(one, other)| one > other)
 }

@@ -23,9 +23,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(WATCH_S as u64 + 15);
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.command {
-        Some(Command::Crds) => {
-            std::io::stdout().write_all(crds::yaml()?.as_bytes()).context("the definitions could not be printed")
-        }
+        Some(Command::Crds) => std::io::stdout()
+            .write_all(crds::yaml()?.as_bytes())
+            .context("the definitions could not be printed"),
         None => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -111,10 +111,21 @@ impl Metrics {
         });
         family(&mut text, "edgemux_controller_nodes", "gauge", "Accelerator nodes by state", nodes);
         let leads = [(String::new(), u8::from(now.leads))];
-        family(&mut text, "edgemux_controller_leader", "gauge", "1 where this controller is the one that acts", leads);
+        family(
+            &mut text,
+            "edgemux_controller_leader",
+            "gauge",
+            "1 where this controller is the one that acts",
+            leads,
+        );
         let counts = self.counts();
         let name = "edgemux_controller_reconcile_duration_seconds";
-        describe(&mut text, name, "histogram", "Time that a look at a session took, calls to daemons included");
+        describe(
+            &mut text,
+            name,
+            "histogram",
+            "Time that a look at a session took, calls to daemons included",
+        );
         for (bound, class) in BOUNDS.iter().zip(counts.classes) {
             let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {class}");
         }
@@ -128,9 +139,10 @@ impl Metrics {
             "Looks that ended early, by why",
             errors,
         );
-        let calls = counts.calls.iter().map(|((verb, answer), count)| {
-            (format!("call=\"{verb}\",answer=\"{answer}\""), *count)
-        });
+        let calls = counts
+            .calls
+            .iter()
+            .map(|((verb, answer), count)| (format!("call=\"{verb}\",answer=\"{answer}\""), *count));
         family(
             &mut text,
             "edgemux_controller_daemon_calls_total",
@@ -217,11 +229,8 @@ mod tests {
         metrics.called(Verb::Reserve, &Answer::Refused(vec![rejection("Memory", "")]));
         metrics.failed("conflict");
         metrics.happened("Migrated");
-        let now = Now {
-            sessions: vec![Phase::Ready, Phase::Ready],
-            nodes: vec![Standing::Lost],
-            leads: true,
-        };
+        let now =
+            Now { sessions: vec![Phase::Ready, Phase::Ready], nodes: vec![Standing::Lost], leads: true };
         let text = metrics.exposition(&now);
         for line in [
             "edgemux_controller_sessions{phase=\"Ready\"} 2",

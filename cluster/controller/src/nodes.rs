@@ -100,13 +100,7 @@ impl Nodes {
     /// None yet. A node is lost when it has not renewed its Lease for `grace` beyond the time for which that held.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
-        Self {
-            grace,
-            nodes: BTreeMap::new(),
-            leases: BTreeMap::new(),
-            clock: Clock::default(),
-            changes: 0,
-        }
+        Self { grace, nodes: BTreeMap::new(), leases: BTreeMap::new(), clock: Clock::default(), changes: 0 }
     }
 
     /// A node is there, or has changed.
@@ -286,7 +280,9 @@ fn is_ready(node: &AcceleratorNode) -> bool {
 }
 
 fn has_device(node: &AcceleratorNode) -> bool {
-    node.status.as_ref().is_some_and(|status| status.accelerators.iter().any(|device| device.fenced.is_none()))
+    node.status
+        .as_ref()
+        .is_some_and(|status| status.accelerators.iter().any(|device| device.fenced.is_none()))
 }
 
 /// Might a node have room now that it had not before?

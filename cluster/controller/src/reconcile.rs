@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgemux_cluster_api::FINALIZER;
 use edgemux_cluster_api::session::InferenceSession;
 use futures_util::future::join_all;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
@@ -202,12 +202,11 @@ async fn ask<D: Daemons>(session: &InferenceSession, call: &Call, context: &Cont
 
 /// Whoever has written since then is not written over: the version is that which was read.
 async fn write(api: &Api<InferenceSession>, work: &Work) -> Result<InferenceSession, ApiError> {
-    let mut session = work.session.clone();
-    session.status = Some(work.status.clone());
-    session.metadata.managed_fields = None;
-    let name = session.name_any();
-    let params = PostParams::default();
-    let written = api.replace_status(&name, &params, &session);
+    let patch = json!({
+        "metadata": { "resourceVersion": work.session.resource_version() }, "status": &work.status
+    });
+    let (name, params, patch) = (work.session.name_any(), PatchParams::default(), Patch::Merge(patch));
+    let written = api.patch_status(&name, &params, &patch);
     Ok(tokio::time::timeout(API_MAX, written).await??)
 }
 

@@ -122,7 +122,9 @@ impl<D: Daemons> Controller<D> {
 impl<D: Daemons> Shown<D> {
     /// Whether all sessions and nodes have been heard of.
     pub async fn is_ready(&self) -> bool {
-        tokio::time::timeout(Duration::ZERO, self.sessions.wait_until_ready()).await.is_ok_and(|ready| ready.is_ok())
+        tokio::time::timeout(Duration::ZERO, self.sessions.wait_until_ready())
+            .await
+            .is_ok_and(|ready| ready.is_ok())
     }
 
     /// All that is counted.
@@ -194,7 +196,8 @@ pub async fn sweep_once<D: Daemons>(context: &Arc<Context<D>>) {
     let places: Vec<_> = {
         let known = context.known();
         let places = known.nodes.places(now).filter(|(node, _, place)| {
-            identity::owner_of(&place.uid).is_some_and(|(owner, _)| !known.ranking.has(owner, node, &place.uid))
+            identity::owner_of(&place.uid)
+                .is_some_and(|(owner, _)| !known.ranking.has(owner, node, &place.uid))
         });
         places.map(|(node, epoch, place)| (node.to_owned(), epoch.to_owned(), place.clone())).collect()
     };
@@ -219,7 +222,12 @@ pub async fn sweep_once<D: Daemons>(context: &Arc<Context<D>>) {
             context.metrics.swept();
             context.known().nodes.freed();
         } else {
-            debug!(node = orphan.node, uid = orphan.uid, ?answer, "a place that nobody remembers is there still");
+            debug!(
+                node = orphan.node,
+                uid = orphan.uid,
+                ?answer,
+                "a place that nobody remembers is there still"
+            );
         }
     }
 }

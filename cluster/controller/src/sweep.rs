@@ -27,8 +27,10 @@ pub fn orphans<'a>(
     places: impl IntoIterator<Item = (&'a str, &'a str, &'a NodeSession)>,
     sessions: impl IntoIterator<Item = &'a InferenceSession>,
 ) -> Vec<Orphan> {
-    let sessions: HashMap<&str, &InferenceSession> =
-        sessions.into_iter().filter_map(|session| Some((session.metadata.uid.as_deref()?, session))).collect();
+    let sessions: HashMap<&str, &InferenceSession> = sessions
+        .into_iter()
+        .filter_map(|session| Some((session.metadata.uid.as_deref()?, session)))
+        .collect();
     let mut orphans = Vec::new();
     for (node, epoch, place) in places {
         let Some((owner, _)) = identity::owner_of(&place.uid) else { continue };

@@ -170,13 +170,9 @@ pub async fn leases<D: Daemons>(
                 let spec = lease.spec.as_ref();
                 let stamp = spec.and_then(|spec| spec.renew_time.as_ref()).map(|at| at.0.to_string());
                 let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
-                let duration = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-                context.known().nodes.renewed(
-                    &lease.name_any(),
-                    &stamp.unwrap_or_default(),
-                    duration,
-                    now,
-                );
+                let duration =
+                    seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+                context.known().nodes.renewed(&lease.name_any(), &stamp.unwrap_or_default(), duration, now);
             }
             Ok(Event::Delete(_)) => context.known().nodes.lease_removed(now),
             Ok(Event::Init | Event::InitDone) => {}

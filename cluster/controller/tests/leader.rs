@@ -1,4 +1,5 @@
 //! Of several controllers one acts, whatever becomes of their ways to the API server.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
 
@@ -81,7 +82,10 @@ async fn two_never_lead_at_once_and_somebody_does_when_the_way_is_free() {
             }
         }
     }
-    assert!(handovers > 20 && led > 10_000, "{handovers} handovers, led for {led} of 60000 tenths of a second");
+    assert!(
+        handovers > 20 && led > 10_000,
+        "{handovers} handovers, led for {led} of 60000 tenths of a second"
+    );
     for one in &all {
         one.link.lock().unwrap().clear();
     }

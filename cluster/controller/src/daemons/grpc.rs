@@ -275,7 +275,11 @@ fn not_released(status: &Status) -> Answer {
 /// Whether it is not the daemon that says this, or only that it cannot say anything.
 fn is_silence(status: &Status) -> bool {
     let local = std::error::Error::source(status).is_some();
-    local || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+    local
+        || matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+        )
 }
 
 fn said(status: &Status) -> String {

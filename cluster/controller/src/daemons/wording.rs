@@ -181,7 +181,10 @@ mod tests {
             ..Default::default()
         };
         let Answer::Held(held) = reserved(response) else { panic!() };
-        assert_eq!((held.reservation.as_str(), held.epoch.as_str(), held.device.as_str()), ("r-1", "e", "gpu0"));
+        assert_eq!(
+            (held.reservation.as_str(), held.epoch.as_str(), held.device.as_str()),
+            ("r-1", "e", "gpu0")
+        );
         assert_eq!(held.prediction.unwrap().p99_micros, 41_500);
     }
 }

@@ -154,9 +154,7 @@ impl Work {
         for replica in 0..self.session.spec.replicas {
             let generation = self.generation();
             let current = self.active(replica).rfind(|place| place.generation == generation);
-            let risky = |place: &Placement| {
-                place.state == PlacementState::Ready && self.is_risky(place, now)
-            };
+            let risky = |place: &Placement| place.state == PlacementState::Ready && self.is_risky(place, now);
             match current.map(risky) {
                 None => self.find(cluster, replica, now),
                 Some(true) => self.find_better(cluster, replica, now),
@@ -164,7 +162,8 @@ impl Work {
             }
         }
         // Not before it is loaded, which may fail as well.
-        let serves = |place: &Placement| place.generation == self.generation() && place.state == PlacementState::Ready;
+        let serves =
+            |place: &Placement| place.generation == self.generation() && place.state == PlacementState::Ready;
         if (0..self.session.spec.replicas).all(|replica| self.active(replica).any(serves)) {
             self.memory.asking.over();
         }

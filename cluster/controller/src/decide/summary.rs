@@ -68,7 +68,9 @@ impl Work {
         for wanted in [admission, serving, risk] {
             let (reason, message) = (wanted.reason, wanted.message.clone());
             let bad = matches!(reason, REFUSED | NO_NODE | AT_RISK);
-            if set(&mut self.status, wanted, generation, now) && (bad || matches!(reason, ADMISSION | SERVING)) {
+            if set(&mut self.status, wanted, generation, now)
+                && (bad || matches!(reason, ADMISSION | SERVING))
+            {
                 self.note(bad, reason, message);
             }
         }
@@ -94,7 +96,8 @@ impl Work {
         } else {
             // While it is asked for again, that nobody took it last time is what is known.
             let known = self.status.conditions.iter().find(|known| known.type_ == ADMITTED);
-            let known = known.filter(|c| c.status == "False" && c.observed_generation == Some(self.generation()));
+            let known =
+                known.filter(|c| c.status == "False" && c.observed_generation == Some(self.generation()));
             match known.map(|known| (known.reason.as_str(), known.message.clone())) {
                 Some((REFUSED, message)) => (REFUSED, message),
                 Some((NO_NODE, message)) => (NO_NODE, message),

@@ -245,7 +245,10 @@ impl Picture {
         let is_known = |at: At| {
             let kind = |device: NodeId| self.cluster.catalogue().kind(self.cluster.node(device).kind());
             let known = |device| model.is_some_and(|model| kind(device).cost(model).is_some());
-            self.nodes[at].devices.iter().any(|(device, kind)| is_allowed(&load.kinds, *kind) && known(*device))
+            self.nodes[at]
+                .devices
+                .iter()
+                .any(|(device, kind)| is_allowed(&load.kinds, *kind) && known(*device))
         };
         let mut others: Vec<_> = fit.iter().copied().filter(|at| !expected.contains(at)).collect();
         others.sort_by_cached_key(|&at| (self.load(at), self.nodes[at].sessions, self.name(at).to_owned()));
@@ -269,7 +272,8 @@ impl Picture {
     fn populate(&mut self, book: &Book) {
         for at in 0..self.nodes.len() {
             let object = Arc::clone(&self.nodes[at].object);
-            let sessions = object.status.as_ref().map(|status| status.sessions.as_slice()).unwrap_or_default();
+            let sessions =
+                object.status.as_ref().map(|status| status.sessions.as_slice()).unwrap_or_default();
             for session in sessions {
                 let Some((model, version)) = versioned(&session.model) else { continue };
                 let digest = Some(session.digest.clone()).filter(|digest| !digest.is_empty());
@@ -295,11 +299,11 @@ impl Picture {
         let model = self.model(&load.model)?;
         let terms = terms(load)?;
         let node = &self.nodes[at];
-        let devices = node.object.status.as_ref()?.accelerators.iter().filter(|device| device.fenced.is_none());
+        let devices =
+            node.object.status.as_ref()?.accelerators.iter().filter(|device| device.fenced.is_none());
         let names = devices.map(|device| device.name.as_str());
-        let runs = |id: NodeId| {
-            self.cluster.catalogue().kind(self.cluster.node(id).kind()).cost(model).is_some()
-        };
+        let runs =
+            |id: NodeId| self.cluster.catalogue().kind(self.cluster.node(id).kind()).cost(model).is_some();
         let mut on = names.zip(&node.devices).filter(|(_, (id, _))| runs(*id));
         let (_, (on, _)) = if device.is_empty() {
             on.filter(|(_, (_, kind))| is_allowed(&load.kinds, *kind)).min_by(|a, b| {

@@ -190,7 +190,10 @@ fn two_hundred_sessions_over_a_thousand_nodes_spread_in_little_time() {
     }
     let each = before.elapsed() / 200;
     if std::env::var_os("EDGEMUX_TIMES").is_some() {
-        println!("1,000 nodes, 10,000 tenants: drawn in {drawn:?}, then {each:?} a session, on {} nodes", asked.len());
+        println!(
+            "1,000 nodes, 10,000 tenants: drawn in {drawn:?}, then {each:?} a session, on {} nodes",
+            asked.len()
+        );
     }
     assert!(each < Duration::from_millis(200), "{each:?} a session");
 }

@@ -77,7 +77,10 @@ impl Server {
     }
 
     /// A client whose way to the server has faults of its own.
-    pub(crate) fn client_through(&self, faults: impl FnMut(&Method, &str) -> Fault + Send + 'static) -> Client {
+    pub(crate) fn client_through(
+        &self,
+        faults: impl FnMut(&Method, &str) -> Fault + Send + 'static,
+    ) -> Client {
         let (server, mut faults) = (self.clone(), faults);
         let serve = move |request: Request<Body>| {
             let fault = faults(request.method(), request.uri().path());
@@ -108,7 +111,12 @@ impl Server {
     pub(crate) fn all(&self, resource: &str) -> Vec<Value> {
         let prefix = format!("{resource}/");
         let state = self.state();
-        state.objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
+        state
+            .objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(&prefix))
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     /// Writes an object as whoever it is of does.
@@ -134,7 +142,11 @@ impl Server {
         self.state.lock().unwrap()
     }
 
-    async fn serve(self, request: Request<Body>, on_the_way: Fault) -> Result<Response<Answered>, Infallible> {
+    async fn serve(
+        self,
+        request: Request<Body>,
+        on_the_way: Fault,
+    ) -> Result<Response<Answered>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.unwrap();
         let path = parts.uri.path().to_owned();
@@ -185,27 +197,36 @@ impl Server {
         }
         let epoch = self.state().epoch;
         let follow = (self.clone(), self.changed.subscribe(), from, prefix);
-        let lines = futures_util::stream::unfold(follow, move |(server, mut changed, from, prefix)| async move {
-            loop {
-                changed.borrow_and_update();
-                {
-                    let state = server.state();
-                    if state.epoch != epoch {
-                        return None;
+        let lines =
+            futures_util::stream::unfold(follow, move |(server, mut changed, from, prefix)| async move {
+                loop {
+                    changed.borrow_and_update();
+                    {
+                        let state = server.state();
+                        if state.epoch != epoch {
+                            return None;
+                        }
+                        let new = state
+                            .log
+                            .iter()
+                            .filter(|(version, key, ..)| *version > from && key.starts_with(&prefix));
+                        let lines: String = new
+                            .map(|(_, _, type_, object)| {
+                                format!("{}\n", json!({ "type": type_, "object": object }))
+                            })
+                            .collect();
+                        if !lines.is_empty() {
+                            let upto = state.version;
+                            drop(state);
+                            return Some((
+                                Ok::<_, Infallible>(Bytes::from(lines)),
+                                (server, changed, upto, prefix),
+                            ));
+                        }
                     }
-                    let new = state.log.iter().filter(|(version, key, ..)| *version > from && key.starts_with(&prefix));
-                    let lines: String = new
-                        .map(|(_, _, type_, object)| format!("{}\n", json!({ "type": type_, "object": object })))
-                        .collect();
-                    if !lines.is_empty() {
-                        let upto = state.version;
-                        drop(state);
-                        return Some((Ok::<_, Infallible>(Bytes::from(lines)), (server, changed, upto, prefix)));
-                    }
+                    changed.changed().await.ok()?;
                 }
-                changed.changed().await.ok()?;
-            }
-        });
+            });
         Response::new(Answered::from_stream(lines))
     }
 }
@@ -222,7 +243,8 @@ impl State {
                 let items = self.objects.iter().filter(|(key, _)| key.starts_with(&prefix));
                 let items: Vec<_> = items.map(|(_, object)| object.clone()).collect();
                 let metadata = json!({ "resourceVersion": self.version.to_string() });
-                let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items });
+                let list =
+                    json!({ "apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items });
                 Response::new(Answered::from(list.to_string()))
             }
             Method::GET => match self.objects.get(&key) {

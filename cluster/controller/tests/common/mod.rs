@@ -1,5 +1,6 @@
 //! What the tests share.
 #![allow(dead_code, reason = "not every test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 pub(crate) mod api;
 pub(crate) mod fleet;

@@ -237,7 +237,10 @@ impl World {
             Step::Wait(_) => {}
             Step::AddFinalizer | Step::RemoveFinalizer | Step::Write => {
                 let written = done && self.write(&step, &work);
-                if written && heard && let Some(session) = self.session.clone() {
+                if written
+                    && heard
+                    && let Some(session) = self.session.clone()
+                {
                     self.notes.extend(work.notes.drain(..).map(|note| note.reason.to_owned()));
                     work.written(session);
                 } else {
@@ -323,7 +326,8 @@ impl World {
         let (now, place) = (self.now, &call.place);
         // What is asked for is in the status that is written.
         let status = self.status();
-        let written = status.placements.iter().any(|known| known.node == place.node && known.uid == place.uid);
+        let written =
+            status.placements.iter().any(|known| known.node == place.node && known.uid == place.uid);
         assert!(written, "{call:?} is not in {:?}", self.places());
         let daemon = self.daemons.iter_mut().find(|daemon| daemon.name == place.node).unwrap();
         if !daemon.up {
