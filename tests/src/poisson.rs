@@ -35,6 +35,17 @@ pub struct Seen {
 }
 
 impl Poisson {
+    /// All that arrive within `seconds`.
+    pub fn during(seconds: f64, request: ModelInferRequest, rate_hz: f64, seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let arrivals = std::iter::repeat_with(|| gap(&mut rng, rate_hz)).scan(0.0, |due, gap| {
+            *due += gap;
+            Some(*due)
+        });
+        let count = arrivals.take_while(|&due| due <= seconds).count();
+        Self { request, rate_hz, count, seed }
+    }
+
     /// Sends all of them over `client` and waits for every answer.
     ///
     /// A thread of its own keeps the time: the runtime's timers go by whole milliseconds, and that would be seen.
@@ -45,8 +56,7 @@ impl Poisson {
         let arrivals = std::thread::spawn(move || {
             let (mut rng, mut due) = (SmallRng::seed_from_u64(seed), Instant::now());
             for _ in 0..count {
-                let gap = -(1.0 - rng.random::<f64>()).ln() / rate_hz;
-                due += Duration::from_secs_f64(gap);
+                due += Duration::from_secs_f64(gap(&mut rng, rate_hz));
                 wait_until(due);
                 let (client, request, sender) = (client.clone(), request.clone(), sender.clone());
                 let sent = Instant::now();
@@ -68,6 +78,11 @@ impl Poisson {
         arrivals.join().expect("arrivals");
         seen
     }
+}
+
+/// Until the next arrival, s.
+fn gap(rng: &mut SmallRng, rate_hz: f64) -> f64 {
+    -(1.0 - rng.random::<f64>()).ln() / rate_hz
 }
 
 #[expect(clippy::disallowed_methods, reason = "arrivals are the clock's: there is no event to wait for")]

@@ -9,6 +9,7 @@ pub struct Emulated {
     responses: u32,
     cv: Option<f64>,
     reload_ms: Option<f64>,
+    group: Option<String>,
     memory_bytes: u64,
     faults: String,
     terms: Option<String>,
@@ -22,6 +23,7 @@ impl Emulated {
             responses: 1,
             cv: None,
             reload_ms: None,
+            group: None,
             memory_bytes: 0,
             faults: String::new(),
             terms: Some("devices = ['gpu']\n".into()),
@@ -46,9 +48,15 @@ impl Emulated {
         self
     }
 
-    /// Takes so much longer after another model has run.
+    /// Takes so much longer after another model has run, or one of another group.
     pub fn reloads(mut self, ms: f64) -> Self {
         self.reload_ms = Some(ms);
+        self
+    }
+
+    /// If it reloads: keeps the parameters of others of this group, and they keep its own.
+    pub fn group(mut self, group: &str) -> Self {
+        self.group = Some(group.into());
         self
     }
 
@@ -99,12 +107,13 @@ impl Emulated {
             Some(ms) => format!("[reload]\noverhead-ms = {ms:.3}\non-chip-bytes = 1000000\n"),
             None => String::new(),
         };
+        let group = self.group.as_ref().map_or_else(String::new, |group| format!("group = '{group}'\n"));
         let memory = format!("[memory]\nat-rest-bytes = {}\n", self.memory_bytes);
         let tensor = |kind: &str| {
             format!("[[{kind}]]\nname = '{}0'\ndatatype = 'FP32'\nshape = [4]\n", kind.to_uppercase())
         };
         let text = format!(
-            "responses = {responses}\n{}{}[service]\nmean-ms = {mean_ms:.3}\n{service}{reload}{memory}{faults}",
+            "responses = {responses}\n{}{}[service]\nmean-ms = {mean_ms:.3}\n{service}{reload}{group}{memory}{faults}",
             tensor("input"),
             tensor("output")
         );

@@ -7,6 +7,7 @@
 //! | [`assess`] | would a node with this load keep every objective: by the paper's formulas, or by `calibration`'s predictor |
 //! | [`policy`] | where an application goes: knapsacks, the paper's policies, ours |
 //! | [`bound`] | how many could be hosted at most |
+//! | [`published`] | two kinds of node, as the paper's authors published them |
 //!
 //! A policy reads a [`cluster::Cluster`] and answers with a [`plan::Plan`], whose steps are in an order in which no
 //! application is ever unhosted. Nothing here reads a clock, a file or a socket; the same cluster gives the same plan.
@@ -20,3 +21,4 @@ pub mod cluster;
 pub mod load;
 pub mod plan;
 pub mod policy;
+pub mod published;

@@ -31,11 +31,11 @@ fn knapsacks_fit_first_best_and_worst() {
             cluster.step(&Step::Host { app: id, node: NodeId(node), rate: app.terms.rate.get() });
         }
         let id = cluster.announce(apps[2].clone());
-        policy.rank(&cluster, id, 1)[0]
+        policy.rank(&cluster, id, 2)
     };
-    assert_eq!(go(Fit::First), NodeId(0));
-    assert_eq!(go(Fit::Best), NodeId(1));
-    assert_eq!(go(Fit::Worst), NodeId(0));
+    assert_eq!(go(Fit::First), [NodeId(0), NodeId(1)]);
+    assert_eq!(go(Fit::Best), [NodeId(1), NodeId(0)]);
+    assert_eq!(go(Fit::Worst), [NodeId(0), NodeId(1)]);
 }
 
 #[test]

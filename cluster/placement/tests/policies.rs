@@ -97,6 +97,8 @@ proptest! {
             let id = cluster.announce(last.clone());
             let ranked = policy.rank(&cluster, id, 3);
             prop_assert!(ranked.len() <= 3);
+            // Who asks for fewer gets the first of them.
+            prop_assert_eq!(&policy.rank(&cluster, id, 1)[..], &ranked[..ranked.len().min(1)]);
             match policy.place(&cluster, id) {
                 Ok(plan) => {
                     if let ([first, ..], [.., Step::Host { node, rate, .. }]) = (&ranked[..], &plan.steps[..]) {

@@ -48,16 +48,17 @@ impl Knapsack {
         if utilisation < 0.0 { Err(Breach::Utilisation) } else { Ok(memory.min(utilisation)) }
     }
 
-    /// Nodes with room for `app`, in order of preference.
-    fn order(&self, cluster: &Cluster, app: AppId, tally: &mut Tally) -> Vec<NodeId> {
+    /// At most `most` nodes with room for `app`, in order of preference.
+    fn find(&self, cluster: &Cluster, app: AppId, most: usize, tally: &mut Tally) -> Vec<NodeId> {
         let mut nodes: Vec<(f64, NodeId)> = Vec::new();
         for node in able(cluster, app) {
+            // The first will do, whatever the others are like.
+            if self.fit == Fit::First && nodes.len() == most {
+                break;
+            }
             match self.room(cluster, app, node) {
                 Ok(room) => nodes.push((room, node)),
                 Err(breach) => tally.count(breach),
-            }
-            if self.fit == Fit::First && !nodes.is_empty() {
-                break;
             }
         }
         // Of equal ones the first.
@@ -66,7 +67,7 @@ impl Knapsack {
             Fit::Best => nodes.sort_by(|a, b| a.0.total_cmp(&b.0)),
             Fit::Worst => nodes.sort_by(|a, b| b.0.total_cmp(&a.0)),
         }
-        nodes.into_iter().map(|(_, node)| node).collect()
+        nodes.into_iter().take(most).map(|(_, node)| node).collect()
     }
 }
 
@@ -85,15 +86,13 @@ impl Policy for Knapsack {
 
     fn place(&mut self, cluster: &Cluster, app: AppId) -> Result<Plan, Refusal> {
         let mut tally = Tally::default();
-        match self.order(cluster, app, &mut tally).first() {
+        match self.find(cluster, app, 1, &mut tally).first() {
             Some(&node) => Ok(host(cluster, app, node)),
             None => Err(refusal(cluster, app, tally)),
         }
     }
 
     fn rank(&mut self, cluster: &Cluster, app: AppId, most: usize) -> Vec<NodeId> {
-        let mut nodes = self.order(cluster, app, &mut Tally::default());
-        nodes.truncate(most);
-        nodes
+        self.find(cluster, app, most, &mut Tally::default())
     }
 }

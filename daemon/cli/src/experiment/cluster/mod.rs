@@ -3,7 +3,6 @@
 //! The paper's headline, 2.3 times the applications of a knapsack with no latency violated, is of a cluster whose size and
 //! mix were not published. This is the same question asked again, of workloads drawn from the published profiles.
 
-mod catalogue;
 mod change;
 mod contest;
 #[cfg(feature = "plot")]
@@ -22,15 +21,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use edgemux_calibration::predict::{Effort, Simulation};
 use edgemux_calibration::simulate::SimulateError;
 use edgemux_calibration::units::RangeError;
+use edgemux_placement::assess::Undecided;
 use edgemux_placement::bound::{BoundError, relaxed};
+use edgemux_placement::published::{self, PublishedError};
 use thiserror::Error;
 
 pub(crate) use report::ClusterReport;
 
-use edgemux_calibration::predict::{Effort, Simulation};
-use edgemux_placement::assess::Undecided;
 use report::Row;
 use seeds::each_seed;
 use setting::{Arrivals, Setting};
@@ -42,7 +42,7 @@ use workload::Demand;
 pub(crate) enum ClusterError {
     /// A table of this program's own.
     #[error("the profiles built into this command cannot be read: {0}")]
-    Data(String),
+    Data(#[from] PublishedError),
     #[error("cannot draw an application: {0}")]
     Range(#[from] RangeError),
     #[error("cannot simulate a node: {0}")]
@@ -95,7 +95,7 @@ const UTILISATION_MAX: f64 = 0.95;
 /// Runs everything, and writes tables and plots into a folder, which is made if it is not there.
 pub(crate) fn run(folder: &Path, options: &Options) -> Result<ClusterReport, ClusterError> {
     fs::create_dir_all(folder).map_err(|cause| unwritten(folder, cause))?;
-    let catalogue = catalogue::published()?;
+    let catalogue = published::catalogue()?;
     let settings = Setting::all(&options.sizes);
     let mut teller = Teller::new(
         settings.len() + small::PAIRS.len() + change::OBJECTIVES.len() + usize::from(options.large),

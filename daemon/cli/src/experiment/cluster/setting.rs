@@ -1,10 +1,8 @@
 //! What is varied: nodes, arrivals, objectives.
 
-use serde::Serialize;
-
 use edgemux_placement::catalogue::KindId;
-
-use super::catalogue::{EDGETPU, NANO};
+use edgemux_placement::published::{EDGETPU, NANO};
+use serde::Serialize;
 
 /// One combination, of which many random workloads are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -44,6 +44,9 @@ fn standard_error(errors: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
     use super::*;
 
     #[test]
@@ -59,5 +62,24 @@ mod tests {
     fn a_constant_ratio_is_known_exactly() {
         let ratio = Mean::ratio(&[2.0, 4.0, 10.0], &[1.0, 2.0, 5.0]);
         assert!((ratio.mean - 2.0).abs() < 1e-12 && ratio.within < 1e-12, "{ratio:?}");
+    }
+
+    /// As hosted by two policies: counts that go together, since both see the same workload.
+    #[test]
+    fn the_interval_of_a_ratio_covers_it_as_often_as_it_says() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut dice = |n: u32| (0..n).map(|_| f64::from(rng.random_range(1..=6_u32))).sum::<f64>();
+        let runs = 2_000;
+        let covered = (0..runs).filter(|_| {
+            let mut pair = || {
+                let common = dice(3);
+                (common + dice(4), common)
+            };
+            let (over, under): (Vec<f64>, Vec<f64>) = (0..100).map(|_| pair()).unzip();
+            let ratio = Mean::ratio(&over, &under);
+            (ratio.mean - 24.5 / 10.5).abs() <= ratio.within
+        });
+        let covered = f64::from(covered.count() as u32) / f64::from(runs);
+        assert!((0.935..0.965).contains(&covered), "{covered}");
     }
 }

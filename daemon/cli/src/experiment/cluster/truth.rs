@@ -14,7 +14,7 @@ const RUNS: [(u64, f64); 4] = [(2_500, 3.0), (12_500, 2.0), (50_000, 1.25), (150
 /// From so many requests on, what does not lie beyond its objective by more than its error is kept, as far as anybody
 /// could tell.
 const REQUESTS_LONG: u64 = 50_000;
-/// Fewer requests of one tenant show nothing to be broken but in the longest run.
+/// Fewer requests of one tenant say nothing but in a long run: of fewer, a batch has hardly one beyond its p99.
 const REQUESTS_MIN: u64 = 200;
 
 /// Standard errors by which a figure has to lie beyond its objective to be called broken, or within to be called kept.
@@ -73,12 +73,13 @@ fn misses(objective: Objective, seen: &Observed, requests: u64, far: f64) -> Opt
         Statistic::Quantile(q) => (seen.sojourn.quantile(q.get()), seen.errors.p99),
     };
     let beyond = (figure - wanted) / error;
+    let enough = seen.completed >= REQUESTS_MIN;
     if beyond.is_nan() || !error.is_finite() {
         None
     } else if beyond > SURE {
         let last = requests == RUNS[RUNS.len() - 1].0;
-        (last || figure > wanted * far && seen.completed >= REQUESTS_MIN).then_some(true)
+        (last || figure > wanted * far && enough).then_some(true)
     } else {
-        (beyond < -SURE || requests >= REQUESTS_LONG).then_some(false)
+        (beyond < -SURE && enough || requests >= REQUESTS_LONG).then_some(false)
     }
 }

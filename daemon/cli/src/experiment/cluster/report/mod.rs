@@ -49,27 +49,37 @@ pub(crate) struct Row {
     scores: Vec<Score>,
 }
 
-/// Ours against the best of others in one setting, by what is hosted with none violated.
+/// Ours against the best of others in one setting.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) setting: Setting,
+    /// Hosted with none violated.
     pub(crate) ours: Mean,
+    /// Hosted at the first refusal or violation.
+    pub(crate) ours_first: Mean,
     pub(crate) violations: Mean,
     /// At least as many as could be hosted, in parts too.
     pub(crate) bound: Mean,
     pub(crate) over: Vec<Over>,
 }
 
-/// Against the best of a family.
+/// Against the policies of a family that are best by each measure.
 #[derive(Debug, Serialize)]
 pub(crate) struct Over {
     pub(crate) family: &'static str,
+    /// By what is hosted with none violated.
+    pub(crate) clean: Best,
+    /// By what is hosted up to the first refusal or violation.
+    pub(crate) first: Best,
+}
+
+/// The best of a family by one measure.
+#[derive(Debug, Serialize)]
+pub(crate) struct Best {
     pub(crate) policy: String,
-    pub(crate) clean: Mean,
-    /// Of hosted with none violated.
+    pub(crate) hosted: Mean,
+    /// Ours over it.
     pub(crate) ratio: Mean,
-    /// Of hosted up to the first refusal or violation.
-    pub(crate) first_ratio: Mean,
 }
 
 const FAMILIES: [(Family, &str); 4] = [
@@ -102,6 +112,16 @@ impl Row {
     }
 }
 
+impl Best {
+    /// None of an empty family.
+    fn of(family: &[&Row], ours: &Row, measure: fn(&Score) -> f64) -> Option<Self> {
+        let hosted = |row: &Row| Mean::of(row.all(measure).into_iter());
+        let best = family.iter().max_by(|a, b| hosted(a).mean.total_cmp(&hosted(b).mean))?;
+        let ratio = Mean::ratio(&ours.all(measure), &best.all(measure));
+        Some(Self { policy: best.policy.clone(), hosted: hosted(best), ratio })
+    }
+}
+
 impl ClusterReport {
     pub(super) fn new(options: &Options) -> Self {
         Self {
@@ -123,16 +143,12 @@ impl ClusterReport {
         let ours = self.rows.iter().filter(|row| row.family == Family::Ours);
         let comparisons = ours.map(|ours| {
             let over = FAMILIES.iter().filter_map(|&(family, name)| {
-                let of = self.rows.iter().filter(|row| row.setting == ours.setting && row.family == family);
-                let best = of.max_by(|a, b| a.clean.mean.total_cmp(&b.clean.mean))?;
-                let first = |row: &Row| row.all(|s| s.first as f64);
-                let clean = |row: &Row| row.all(|s| s.clean as f64);
+                let of = |row: &&Row| row.setting == ours.setting && row.family == family;
+                let family: Vec<&Row> = self.rows.iter().filter(of).collect();
                 Some(Over {
                     family: name,
-                    policy: best.policy.clone(),
-                    clean: best.clean,
-                    ratio: Mean::ratio(&clean(ours), &clean(best)),
-                    first_ratio: Mean::ratio(&first(ours), &first(best)),
+                    clean: Best::of(&family, ours, |s| s.clean as f64)?,
+                    first: Best::of(&family, ours, |s| s.first as f64)?,
                 })
             });
             let bound = self.bounds.iter().filter(|(setting, _)| *setting == ours.setting);
@@ -140,6 +156,7 @@ impl ClusterReport {
                 bound: Mean::of(bound.flat_map(|(_, bounds)| bounds.iter().copied())),
                 setting: ours.setting,
                 ours: ours.clean,
+                ours_first: ours.first,
                 violations: ours.violations,
                 over: over.collect(),
             }

@@ -1,6 +1,6 @@
 //! As tables: for a terminal, and for a page.
 
-use super::{ClusterReport, Comparison, MEASURES, Over, Row};
+use super::{Best, ClusterReport, Comparison, MEASURES, Over, Row};
 use crate::experiment::cluster::statistics::Mean;
 use crate::experiment::cluster::{change, large, small};
 use crate::output::Report;
@@ -24,18 +24,11 @@ impl ClusterReport {
 
     fn tables(&self) -> Vec<Titled> {
         let mut tables = Vec::new();
-        let ratios = |of: fn(&Over) -> Mean| -> Vec<Vec<String>> {
+        let ratios = |ours: fn(&Comparison) -> Mean, best: fn(&Over) -> &Best| -> Vec<Vec<String>> {
             let row = |comparison: &Comparison| {
-                let over = comparison.over.iter().map(|over| times(of(over)));
-                [
-                    comparison.setting.to_string(),
-                    plain(comparison.ours),
-                    plain(comparison.violations),
-                    plain(comparison.bound),
-                ]
-                .into_iter()
-                .chain(over)
-                .collect()
+                let figures = [ours(comparison), comparison.violations, comparison.bound].map(plain);
+                let over = comparison.over.iter().map(|over| times(best(over).ratio));
+                std::iter::once(comparison.setting.to_string()).chain(figures).chain(over).collect()
             };
             self.comparisons.iter().map(row).collect()
         };
@@ -52,12 +45,12 @@ impl ClusterReport {
         tables.push((
             "Hosted with none violated: ours, and over the best of each other family".to_owned(),
             titles.clone(),
-            ratios(|over| over.ratio),
+            ratios(|of| of.ours, |over| &over.clean),
         ));
         tables.push((
             "The same up to the first refusal or violation".to_owned(),
             titles,
-            ratios(|over| over.first_ratio),
+            ratios(|of| of.ours_first, |over| &over.first),
         ));
         if !self.small.is_empty() {
             let row = |row: &small::Row| {

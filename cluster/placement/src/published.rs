@@ -1,20 +1,22 @@
-//! The published profiles, and the nodes that they are of.
+//! A Coral Dev Board and a Jetson Nano, and what models cost on them, as Liang, Hanafy, Ali-Eldin and Shenoy published it.
+//!
+//! `data/published.csv` says where each figure comes from, and which are not theirs. Memory and the buffers of an
+//! application are assumptions.
 
 use std::num::NonZeroU32;
 
 use edgemux_calibration::profile::{Memory, Profile};
 use edgemux_calibration::system::{Device, DeviceKind, Host, Mode};
-use edgemux_calibration::units::{Scv, Seconds};
-use edgemux_placement::catalogue::{Catalogue, Cost, Kind, KindId};
+use edgemux_calibration::units::{RangeError, Scv, Seconds};
 
-use super::ClusterError;
+use crate::catalogue::{Catalogue, CatalogueError, Cost, Kind, KindId};
 
-const PUBLISHED: &str = include_str!("../../../../../cluster/placement/data/published.csv");
+const PUBLISHED: &str = include_str!("../data/published.csv");
 
-/// A Coral Dev Board, by its place in the catalogue.
-pub(super) const EDGETPU: KindId = KindId(0);
-/// A Jetson Nano.
-pub(super) const NANO: KindId = KindId(1);
+/// A Coral Dev Board, by its place in [`catalogue`].
+pub const EDGETPU: KindId = KindId(0);
+/// A Jetson Nano, by its place in [`catalogue`].
+pub const NANO: KindId = KindId(1);
 
 const MB: f64 = 1e6;
 const GIB: u64 = 1 << 30;
@@ -22,6 +24,20 @@ const GIB: u64 = 1 << 30;
 const CV: f64 = 0.03;
 /// What an application needs besides its parameters: buffers for inputs, outputs and what lies between. An assumption.
 const WORKING_MB: [f64; 2] = [16.0, 64.0];
+
+/// A table that cannot be read.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PublishedError {
+    /// A line that is none of it.
+    #[error("not a profile: {0}")]
+    Line(String),
+    /// A number out of range.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// All of it together.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
 
 /// One line of the table.
 struct Row<'a> {
@@ -33,8 +49,11 @@ struct Row<'a> {
     parameters_mb: f64,
 }
 
-/// Kinds and models.
-pub(super) fn published() -> Result<Catalogue, ClusterError> {
+/// Both kinds and all models that either runs.
+///
+/// # Errors
+/// None as long as the table that is built in is whole.
+pub fn catalogue() -> Result<Catalogue, PublishedError> {
     let lines = PUBLISHED.lines().filter(|line| !line.starts_with('#')).skip(1);
     let rows: Vec<Row<'_>> = lines.map(row).collect::<Result<_, _>>()?;
     let mut models: Vec<String> = Vec::new();
@@ -43,7 +62,7 @@ pub(super) fn published() -> Result<Catalogue, ClusterError> {
             models.push(row.model.to_owned());
         }
     }
-    let costs = |kind: KindId, name: &str| -> Result<Vec<Option<Cost>>, ClusterError> {
+    let costs = |kind: KindId, name: &str| -> Result<Vec<Option<Cost>>, PublishedError> {
         let cost = |model: &String| {
             let row = rows.iter().find(|row| row.kind == name && row.model == model);
             row.map(|row| cost(kind, row)).transpose()
@@ -55,7 +74,7 @@ pub(super) fn published() -> Result<Catalogue, ClusterError> {
         Kind { costs: costs(NANO, "nano")?, ..nano() },
     ];
     let catalogue = Catalogue { models, kinds };
-    catalogue.check().map_err(|error| ClusterError::Data(error.to_string()))?;
+    catalogue.check()?;
     Ok(catalogue)
 }
 
@@ -89,21 +108,20 @@ fn cores() -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(3)
 }
 
-fn cost(kind: KindId, row: &Row<'_>) -> Result<Cost, ClusterError> {
-    let range = |error: edgemux_calibration::units::RangeError| ClusterError::Data(error.to_string());
-    let service = Seconds::from_ms(row.service_ms).map_err(range)?;
-    let profile = Profile::of(service, Scv::new(CV * CV).map_err(range)?);
+fn cost(kind: KindId, row: &Row<'_>) -> Result<Cost, PublishedError> {
+    let service = Seconds::from_ms(row.service_ms)?;
+    let profile = Profile::of(service, Scv::new(CV * CV)?);
     let bytes = ((row.parameters_mb + WORKING_MB[kind.0 as usize]) * MB) as u64;
     let profile = Profile { memory: Memory { at_rest: bytes, peak: bytes }, ..profile };
     let profile = match row.reload_ms {
         0.0 => profile,
-        ms => profile.with_reload(Seconds::from_ms(ms).map_err(range)?, None),
+        ms => profile.with_reload(Seconds::from_ms(ms)?, None),
     };
     Ok(Cost { profile, on_chip: (row.on_chip_mb * MB) as u64 })
 }
 
-fn row(line: &'static str) -> Result<Row<'static>, ClusterError> {
-    let bad = || ClusterError::Data(format!("not a profile: {line}"));
+fn row(line: &'static str) -> Result<Row<'static>, PublishedError> {
+    let bad = || PublishedError::Line(line.to_owned());
     let cells: Vec<&'static str> = line.split(',').collect();
     let [kind, model, numbers @ ..] = cells.as_slice() else { return Err(bad()) };
     let numbers: Vec<f64> =
