@@ -82,7 +82,13 @@ impl Ours {
     }
 
     /// What [`Policy::rank`] answers, with these nodes out of the question.
-    pub fn rank_without(&mut self, cluster: &Cluster, app: AppId, most: usize, not: &[NodeId]) -> Vec<NodeId> {
+    pub fn rank_without(
+        &mut self,
+        cluster: &Cluster,
+        app: AppId,
+        most: usize,
+        not: &[NodeId],
+    ) -> Vec<NodeId> {
         let tenant = Tenant::whole(app, cluster.app(app));
         let places = self.search(cluster).several(&tenant, not, most, &mut Tally::default());
         places.into_iter().map(|place| place.node).collect()
