@@ -102,10 +102,7 @@ impl Work {
             }
             (Verb::Commit, Answer::Failed(why)) => {
                 self.refused(at, vec![rejection("LoadFailed", &why)]);
-                // What it was to replace there had given up its place to it.
-                self.status.placements.retain(|old| {
-                    old.node != node || old.uid != call.place.uid || old.generation >= generation
-                });
+                // What it was to replace there may serve still; if it does not, its node will not show it.
             }
             (Verb::Release, Answer::NoSuch(_) | Answer::Serves) => {
                 self.status.placements.remove(at);

@@ -76,9 +76,11 @@ proptest! {
     #[test]
     fn whatever_happens_it_ends_placed_once_or_refused_and_nothing_leaks(
         replicas in 1..3_i64,
+        keeps in any::<bool>(),
         events in prop::collection::vec(event(), 1..60),
     ) {
         let mut world = World::new(&NODES, replicas);
+        NODES.iter().for_each(|node| world.daemon(node).keeps = keeps);
         for event in &events {
             happen(&mut world, event);
         }

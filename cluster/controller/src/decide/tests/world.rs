@@ -28,8 +28,9 @@ struct Place {
     generation: i64,
     /// None once it is committed.
     until: Option<Instant>,
-    /// A session runs, of this place or of one that it has replaced.
     runs: bool,
+    /// What serves until this is committed, where a daemon keeps that.
+    old: Option<Box<Place>>,
 }
 
 /// A node's daemon and its publisher.
@@ -46,6 +47,24 @@ pub(super) struct Daemon {
     pub(super) takes: bool,
     pub(super) loads: bool,
     pub(super) risky: bool,
+    /// Whether what is replaced keeps its place until what replaces it is committed; else it has lost it when that is reserved.
+    pub(super) keeps: bool,
+}
+
+impl Daemon {
+    /// Lets go of those that are so, and brings back what they were to replace.
+    fn drop_places(&mut self, is_so: impl Fn(&Place) -> bool) {
+        for (uid, mut place) in std::mem::take(&mut self.places) {
+            if place.old.as_ref().is_some_and(|old| is_so(old)) {
+                place.old = None;
+            }
+            if !is_so(&place) {
+                self.places.insert(uid, place);
+            } else if let Some(old) = place.old {
+                self.places.insert(uid, *old);
+            }
+        }
+    }
 }
 
 /// What goes wrong with one step.
@@ -95,6 +114,7 @@ impl World {
             takes: true,
             loads: true,
             risky: false,
+            keeps: true,
         };
         let mut session = session("detector");
         session.spec.replicas = replicas;
@@ -166,7 +186,7 @@ impl World {
             self.now += Duration::from_secs(5);
             let now = self.now;
             for daemon in &mut self.daemons {
-                daemon.places.retain(|_, place| place.until.is_none_or(|until| until > now));
+                daemon.drop_places(|place| place.until.is_some_and(|until| until <= now));
             }
             self.publish();
         }
@@ -183,7 +203,9 @@ impl World {
             let mut object = node(&daemon.name, &format!("e{}", daemon.epoch), vec![accelerator("gpu")]);
             let status = object.status.as_mut().unwrap();
             assert_eq!(status.conditions[0].type_, READY);
-            for (uid, place) in daemon.places.iter().filter(|(_, place)| place.runs) {
+            let serving =
+                daemon.places.iter().map(|(uid, place)| (uid, place.old.as_deref().unwrap_or(place)));
+            for (uid, place) in serving.filter(|(_, place)| place.runs) {
                 let mut session = there(uid, &place.reservation, "gpu");
                 session.at_risk = daemon.risky.then(|| format!("p99 of {stamp} ms"));
                 status.sessions.push(session);
@@ -297,7 +319,7 @@ impl World {
         for orphan in found {
             let daemon = self.daemon(&orphan.node);
             if daemon.up {
-                daemon.places.retain(|_, place| place.reservation != orphan.reservation);
+                daemon.drop_places(|place| place.reservation == orphan.reservation);
                 self.nodes.freed();
             }
         }
@@ -351,7 +373,12 @@ impl World {
                             reservation: format!("r-{}.{}", daemon.epoch, daemon.count),
                             generation: place.generation,
                             until: Some(now + TTL),
-                            runs: present.is_some_and(|old| old.runs),
+                            runs: false,
+                            // What was only reserved is given up by what replaces it.
+                            old: present.filter(|_| daemon.keeps).and_then(|present| match &present.old {
+                                Some(old) => Some(old.clone()),
+                                None => present.runs.then(|| Box::new(present.clone())),
+                            }),
                         };
                         daemon.places.insert(place.uid.clone(), held);
                     }
@@ -367,17 +394,18 @@ impl World {
                 None => Answer::NoSuch("no such reservation".into()),
                 Some(_) if !daemon.loads => Answer::Failed("cannot be read".into()),
                 Some(known) => {
-                    (known.until, known.runs) = (None, true);
+                    (known.until, known.runs, known.old) = (None, true, None);
                     Answer::Serves
                 }
             },
-            Verb::Release => match known {
-                None => Answer::NoSuch("no such reservation".into()),
-                Some(_) => {
-                    daemon.places.retain(|_, known| known.reservation != place.reservation);
-                    Answer::Serves
+            Verb::Release => {
+                let all = daemon.places.values().flat_map(|known| [Some(known), known.old.as_deref()]);
+                if !all.flatten().any(|known| known.reservation == place.reservation) {
+                    return Answer::NoSuch("no such reservation".into());
                 }
-            },
+                daemon.drop_places(|known| known.reservation == place.reservation);
+                Answer::Serves
+            }
         }
     }
 
