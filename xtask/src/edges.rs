@@ -11,6 +11,11 @@ use crate::run::cargo_output;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-calibration", &[]),
     ("edgemux-placement", &["edgemux-calibration"]),
+    ("edgemux-cluster-api", &[]),
+    (
+        "edgemux-controller",
+        &["edgemux-calibration", "edgemux-cluster-api", "edgemux-placement", "edgemux-proto"],
+    ),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
