@@ -10,6 +10,8 @@ use crate::run::cargo_output;
 /// Each crate and the crates of the workspace that it may use. Tests may use what they test with.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-calibration", &[]),
+    ("edgemux-cluster-api", &[]),
+    ("edgemux-publisher", &["edgemux-cluster-api", "edgemux-proto"]),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
@@ -36,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
+    ("edgemux-kubernetes-tests", &["edgemux-cluster-api", "edgemux-tests"]),
     ("xtask", &[]),
 ];
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub, reason = "what is derived for validation declares its types inside of functions")]
 
+pub mod access;
 pub mod crds;
 pub mod node;
 pub mod objective;

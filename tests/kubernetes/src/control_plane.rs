@@ -1,0 +1,244 @@
+//! etcd and kube-apiserver, on loopback, with all that edgemux ships for them.
+
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use edgemux_tests::{PATIENCE, eventually};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::assets::Assets;
+use crate::program::Program;
+use crate::{certificates, manifests};
+
+/// Where edgemux's own programs are, as it is shipped.
+const NAMESPACE: &str = edgemux_cluster_api::access::NAMESPACE;
+/// Tokens outlive every test.
+const TOKEN_S: i64 = 24 * 3600;
+
+/// A cluster without a kubelet; dropping it ends it.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Programs go before their folder.
+    apiserver: Option<Program>,
+    etcd: Program,
+    assets: Assets,
+    port: u16,
+    etcd_port: u16,
+    folder: TempDir,
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Starts it, and gives it definitions, roles and admission policy as they are shipped.
+    pub async fn start(assets: &Assets) -> Self {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        certificates::write(folder.path());
+        let [port, etcd_port, peer_port] = free_ports();
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let etcd = Program::start(
+            &assets.etcd(),
+            [
+                format!("--data-dir={}", folder.path().join("etcd").display()),
+                format!("--listen-client-urls={}", url(etcd_port)),
+                format!("--advertise-client-urls={}", url(etcd_port)),
+                format!("--listen-peer-urls={}", url(peer_port)),
+                format!("--initial-advertise-peer-urls={}", url(peer_port)),
+                format!("--initial-cluster=default={}", url(peer_port)),
+                "--unsafe-no-fsync".into(),
+                "--log-level=warn".into(),
+            ],
+            &[],
+            folder.path().join("etcd.log"),
+        );
+        let mut control = Self { apiserver: None, etcd, assets: assets.clone(), port, etcd_port, folder };
+        control.start_apiserver().await;
+        let admin = control.admin().await;
+        for file in ["namespace.yaml", "crds.yaml", "rbac.yaml", "admission-policy.yaml"] {
+            manifests::apply(&admin, &format!("base/{file}")).await;
+        }
+        manifests::established(&admin).await;
+        control
+    }
+
+    /// Starts the API server, and waits until it is ready.
+    pub async fn start_apiserver(&mut self) {
+        let path = |name: &str| self.path(name).display().to_string();
+        let arguments = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            "--bind-address=127.0.0.1".into(),
+            "--advertise-address=127.0.0.1".into(),
+            format!("--secure-port={}", self.port),
+            format!("--cert-dir={}", path("generated")),
+            format!("--tls-cert-file={}", path("server.crt")),
+            format!("--tls-private-key-file={}", path("server.key")),
+            format!("--client-ca-file={}", path("ca.crt")),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--service-account-key-file={}", path("accounts.key")),
+            format!("--service-account-signing-key-file={}", path("accounts.key")),
+            "--authorization-mode=RBAC".into(),
+            "--service-cluster-ip-range=10.96.0.0/24".into(),
+            "--allow-privileged=true".into(),
+            // What a moment ago was bound by the last API server is not waited for.
+            "--permit-port-sharing=true".into(),
+            "--endpoint-reconciler-type=none".into(),
+        ];
+        let apiserver =
+            Program::start(&self.assets.apiserver(), arguments, &[], self.path("kube-apiserver.log"));
+        let process = apiserver.process();
+        self.apiserver = Some(apiserver);
+        let admin = self.admin().await;
+        eventually("the API server is ready", PATIENCE, async || {
+            assert!(process.is_running(), "kube-apiserver ended: {}", self.apiserver_log());
+            let ready = http_get("/readyz");
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(2), admin.request_text(ready)).await;
+            answer.ok()?.ok().filter(|text| text == "ok")
+        })
+        .await;
+    }
+
+    /// Ends the API server; its data stays.
+    pub async fn stop_apiserver(&mut self) {
+        // It waits for its watchers otherwise, for a minute.
+        self.apiserver.take().expect("it runs").kill().await;
+    }
+
+    /// A client that may do everything.
+    pub async fn admin(&self) -> Client {
+        let path = |name: &str| self.path(name).display().to_string();
+        let user = json!({ "client-certificate": path("admin.crt"), "client-key": path("admin.key") });
+        let file = self.kubeconfig("admin", &user);
+        client(&file).await
+    }
+
+    /// The kubeconfig of the controller: its account, as a pod of it has it.
+    pub async fn controller(&self) -> PathBuf {
+        let token = self.token(edgemux_cluster_api::access::CONTROLLER, None).await;
+        self.kubeconfig("controller", &json!({ "token": token }))
+    }
+
+    /// The kubeconfig of the publisher on this node: its account, and a token of a pod there.
+    pub async fn publisher(&self, node: &str) -> PathBuf {
+        let token = self.token(edgemux_cluster_api::access::PUBLISHER, Some(node)).await;
+        self.kubeconfig(&format!("publisher-{node}"), &json!({ "token": token }))
+    }
+
+    /// A path in its folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What the API server has logged.
+    #[must_use]
+    pub fn apiserver_log(&self) -> String {
+        std::fs::read_to_string(self.path("kube-apiserver.log")).unwrap_or_default()
+    }
+
+    /// Whether etcd runs still.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.etcd.is_running() && self.apiserver.as_ref().is_some_and(Program::is_running)
+    }
+
+    async fn token(&self, account: &str, node: Option<&str>) -> String {
+        let admin = self.admin().await;
+        let bound = match node {
+            None => None,
+            Some(node) => {
+                let pod = self.pod(&admin, account, node).await;
+                Some(BoundObjectReference {
+                    api_version: Some("v1".into()),
+                    kind: Some("Pod".into()),
+                    name: pod.metadata.name,
+                    uid: pod.metadata.uid,
+                })
+            }
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(admin, NAMESPACE);
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_S), bound_object_ref: bound, ..Default::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let issued = accounts.create_token_request(account, &PostParams::default(), &request).await;
+        issued.expect("a token").status.expect("a token").token
+    }
+
+    /// A pod on a node, neither of which runs: what a token can be bound to.
+    async fn pod(&self, admin: &Client, account: &str, node: &str) -> Pod {
+        let nodes: Api<Node> = Api::all(admin.clone());
+        let of = |value: Value| serde_json::from_value(value).expect("a node");
+        let made = nodes.create(&PostParams::default(), &of(json!({ "metadata": { "name": node } }))).await;
+        if let Err(error) = made {
+            assert!(error.to_string().contains("already exists"), "{error}");
+        }
+        let pods: Api<Pod> = Api::namespaced(admin.clone(), NAMESPACE);
+        let pod = json!({
+            "metadata": { "generateName": "edgemux-node-" },
+            "spec": {
+                "nodeName": node,
+                "serviceAccountName": account,
+                "automountServiceAccountToken": false,
+                "containers": [{ "name": "publisher", "image": "edgemux-publisher" }],
+            },
+        });
+        let pod = serde_json::from_value(pod).expect("a pod");
+        eventually("a pod is made", PATIENCE, async || {
+            pods.create(&PostParams::default(), &pod).await.map_err(|error| eprintln!("a pod: {error}")).ok()
+        })
+        .await
+    }
+
+    fn kubeconfig(&self, name: &str, user: &Value) -> PathBuf {
+        let file = self.path(&format!("{name}.kubeconfig"));
+        // JSON is YAML.
+        let text = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "tests",
+            "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": name } }],
+            "clusters": [{ "name": "tests", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "certificate-authority": self.path("ca.crt"),
+            } }],
+            "users": [{ "name": name, "user": user }],
+        });
+        std::fs::write(&file, text.to_string()).expect("a kubeconfig");
+        file
+    }
+}
+
+/// The client of a kubeconfig.
+pub async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.expect("a kubeconfig of one cluster");
+    config.default_retry = false;
+    Client::try_from(config).expect("a client")
+}
+
+/// The variables of a program with this kubeconfig.
+#[must_use]
+pub fn kubeconfig(file: &Path) -> [(&'static str, &OsStr); 1] {
+    [("KUBECONFIG", file.as_os_str())]
+}
+
+fn http_get(path: &str) -> http::Request<Vec<u8>> {
+    http::Request::get(path).body(Vec::new()).expect("a request")
+}
+
+/// Ports that nobody listens on now.
+#[must_use]
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    // All at once, so that they differ.
+    let listeners: Vec<_> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    std::array::from_fn(|index| listeners[index].local_addr().expect("its address").port())
+}

@@ -1,0 +1,55 @@
+//! The shipped manifests, given to an API server as they are.
+
+use edgemux_tests::{PATIENCE, eventually};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, Patch, PatchParams, TypeMeta};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, discovery};
+use serde_json::Value;
+
+use crate::assets::root;
+
+/// The objects of a file below `deploy/kubernetes`.
+#[must_use]
+pub fn shipped(file: &str) -> Vec<Value> {
+    let path = root().join("deploy/kubernetes").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let documents = serde_saphyr::from_multiple::<Value>(&text);
+    documents.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Gives all objects of a file to the API server.
+pub(crate) async fn apply(client: &Client, file: &str) {
+    for object in shipped(file) {
+        // What was just defined takes a moment to be known.
+        eventually(&format!("{} of {file} is taken", object["metadata"]["name"]), PATIENCE, async || {
+            apply_one(client, &object).await.map_err(|error| eprintln!("{file}: {error}")).ok()
+        })
+        .await;
+    }
+}
+
+async fn apply_one(client: &Client, object: &Value) -> kube::Result<()> {
+    let types: TypeMeta = serde_json::from_value(object.clone()).expect("apiVersion and kind");
+    let kind = GroupVersionKind::try_from(&types).expect("an apiVersion");
+    let (resource, _) = discovery::pinned_kind(client, &kind).await?;
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(object)).await.map(drop)
+}
+
+/// Waits until what was defined can be asked for.
+pub(crate) async fn established(client: &Client) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in edgemux_cluster_api::crds::all() {
+        let name = definition.metadata.name.expect("a name");
+        eventually(&format!("{name} is established"), PATIENCE, async || {
+            let conditions = definitions.get(&name).await.ok()?.status?.conditions?;
+            conditions.iter().any(|c| c.type_ == "Established" && c.status == "True").then_some(())
+        })
+        .await;
+    }
+}
