@@ -177,7 +177,13 @@ impl Client {
         terms: &Terms,
         ttl_s: f64,
     ) -> Result<ReserveResponse, Status> {
-        let request = ReserveRequest { uid: uid.into(), generation, terms: Some(terms.clone()), ttl_s };
+        let terms = Some(terms.clone());
+        self.reserve_with(ReserveRequest { uid: uid.into(), generation, terms, ttl_s, ..Default::default() })
+            .await
+    }
+
+    /// Reserves a place in just this way.
+    pub async fn reserve_with(&self, request: ReserveRequest) -> Result<ReserveResponse, Status> {
         self.admission.clone().reserve(request).await.map(tonic::Response::into_inner)
     }
 

@@ -9,7 +9,7 @@ mod trial;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use edgemux_calibration::system::SpeedUp;
 use edgemux_multiplexer::SessionId;
@@ -59,6 +59,24 @@ pub enum LoadError {
         model: String,
         /// Why.
         verdict: Box<Verdict>,
+    },
+    /// Another's session has the name.
+    #[error("'{name}' is the name of a session that {whose}: take another name, or release that one first")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        whose: String,
+    },
+    /// The repository's file is not the one that is wanted.
+    #[error("model '{model}' of this node's repository has the SHA-256 {found}, not {wanted}")]
+    OtherFile {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        found: String,
     },
     /// Its place was given up meanwhile.
     #[error("its place was given up before it was loaded")]
@@ -155,6 +173,8 @@ pub struct Node {
     figures: watch::Sender<discovery::Node>,
     /// When it was started.
     pub(crate) started_at: Instant,
+    /// Tells this run of the daemon from every other.
+    pub(crate) epoch: String,
     /// The last events.
     pub(crate) journal: Journal,
     /// The last minutes.
@@ -191,6 +211,7 @@ impl Node {
             filing: std::sync::Mutex::default(),
             figures: watch::Sender::default(),
             started_at: Instant::now(),
+            epoch: epoch(),
             journal: Journal::default(),
             history: History::default(),
         });
@@ -336,6 +357,9 @@ impl Node {
             if !session.state().is_over() {
                 session.step(Step::Fail(problem.to_string()));
             }
+            if session.file.source.is_some() {
+                self.forget_session(&session);
+            }
             return Err(LoadError::Problem { model: model.clone(), problem });
         }
         self.put(&session);
@@ -365,10 +389,19 @@ impl Node {
     async fn unload_one(&self, session: &Arc<Session>) {
         let _turn = self.turn.lock().await;
         self.retire(session).await;
-        if let Some(versions) = self.write().get_mut(&session.file.model)
+        self.forget_session(session);
+    }
+
+    /// It is listed no more. Names are made up by clients, so that none may stay behind.
+    fn forget_session(&self, session: &Session) {
+        let sessions = &mut *self.write();
+        if let Some(versions) = sessions.get_mut(&session.file.model)
             && versions.get(&session.file.version).is_some_and(|present| present.id == session.id)
         {
             versions.remove(&session.file.version);
+            if versions.is_empty() {
+                sessions.remove(&session.file.model);
+            }
         }
         self.changed();
     }
@@ -490,6 +523,12 @@ impl Node {
     fn write(&self) -> RwLockWriteGuard<'_, Sessions> {
         self.sessions.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Nanoseconds since 1970 and the process: no two runs on one machine share both.
+fn epoch() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", since.as_nanos(), std::process::id())
 }
 
 fn find<'a>(sessions: &'a Sessions, model: &str, version: &str) -> Option<&'a Arc<Session>> {

@@ -26,6 +26,9 @@ pub enum RepositoryError {
     /// Not a name.
     #[error("{0:?} is no model name: 1 to 64 letters, digits, '.', '_' or '-', and neither '.' nor '..'")]
     Name(String),
+    /// A name for a session that is a model's.
+    #[error("'{0}' is a model of the repository: a session has its model's name, or one that no model has")]
+    Taken(String),
     /// Not a version.
     #[error("{0:?} is no model version: a whole number of at least 1")]
     Version(String),
@@ -95,8 +98,10 @@ pub struct ModelVersion {
 /// A model file that can be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFile {
-    /// The model.
+    /// The model, as clients ask for it.
     pub model: String,
+    /// The repository's name of it, where that is another.
+    pub source: Option<String>,
     /// The version.
     pub version: u64,
     /// The file.
@@ -109,6 +114,20 @@ impl ModelVersion {
     /// `MODEL/VERSION`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.model, self.version)
+    }
+
+    /// The same under another name, which no model of the repository has.
+    pub fn served_as(mut self, name: &str) -> Self {
+        for file in &mut self.files {
+            file.source = Some(std::mem::replace(&mut file.model, name.to_owned()));
+        }
+        self.model = name.to_owned();
+        self
+    }
+
+    /// Has it a name of its own?
+    pub fn is_renamed(&self) -> bool {
+        self.files.iter().any(|file| file.source.is_some())
     }
 
     /// Looks into those files of which the name does not tell enough. Reads them.
@@ -188,6 +207,17 @@ impl Repository {
         self.files(model, found)
     }
 
+    /// Checks a name that a session is to have beside the repository's models.
+    pub fn check_session_name(&self, name: &str) -> Result<(), RepositoryError> {
+        if !is_name(name) {
+            return Err(RepositoryError::Name(name.to_owned()));
+        }
+        if self.root.join(name).is_dir() {
+            return Err(RepositoryError::Taken(name.to_owned()));
+        }
+        Ok(())
+    }
+
     /// The terms in `NAME/model.toml`; `None` where there is no such file.
     pub fn declared(&self, model: &str) -> Result<Option<Terms>, RepositoryError> {
         let file = self.root.join(model).join("model.toml");
@@ -214,7 +244,9 @@ impl Repository {
         for format in Format::ALL {
             let path = folder.join(format.file_name());
             match path.try_exists() {
-                Ok(true) => files.push(ModelFile { model: model.to_owned(), version, path, format }),
+                Ok(true) => {
+                    files.push(ModelFile { model: model.to_owned(), source: None, version, path, format });
+                }
                 Ok(false) => {}
                 Err(error) => return Err(RepositoryError::Read { path, error }),
             }

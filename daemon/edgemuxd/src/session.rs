@@ -289,6 +289,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn test_session(id: SessionId) -> Session {
     let file = ModelFile {
         model: "m".into(),
+        source: None,
         version: 1,
         path: "m/1/model.onnx".into(),
         format: crate::runtimes::Format::Onnx,

@@ -133,6 +133,21 @@ impl Held {
         (&self.file.model, self.file.version) == (&asked.model, asked.version)
     }
 
+    /// Has its session a name of its own?
+    pub(crate) fn is_renamed(&self) -> bool {
+        self.file.source.is_some()
+    }
+
+    /// Who reserved it; none of a load.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        self.caller.as_ref().map(|caller| caller.uid.as_str())
+    }
+
+    /// Under which generation it was reserved; 0 of a load.
+    pub(crate) fn generation(&self) -> u64 {
+        self.caller.as_ref().map_or(0, |caller| caller.generation)
+    }
+
     /// The session that stands for this place, once there is one.
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.state {
@@ -260,6 +275,22 @@ impl Ledger {
         }
     }
 
+    /// Places of this name, whatever the version.
+    pub(crate) fn named<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a Held> + 'a {
+        self.places.values().filter(move |held| held.file.model == model)
+    }
+
+    /// The reservation that a session came of, which may be loading still.
+    pub(crate) fn of(&self, session: SessionId, file: &ModelFile) -> Option<(PlaceId, &Held)> {
+        let is_it = |held: &Held| match held.state {
+            State::Serving(id) => id == session,
+            State::Loading => held.file == *file,
+            State::Reserved { .. } => false,
+        };
+        let found = self.places.iter().find(|(_, held)| held.caller.is_some() && is_it(held));
+        found.map(|(&id, held)| (id, held))
+    }
+
     /// Places on `device` that are not a session yet.
     pub(crate) fn on<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a Held> + 'a {
         self.places.values().filter(move |held| held.device == device && held.session().is_none())
@@ -286,7 +317,7 @@ mod tests {
 
     fn file(version: u64) -> ModelFile {
         let path = format!("m/{version}/model.onnx").into();
-        ModelFile { model: "m".into(), version, path, format: crate::runtimes::Format::Onnx }
+        ModelFile { model: "m".into(), source: None, version, path, format: crate::runtimes::Format::Onnx }
     }
 
     fn asked(version: u64) -> ModelVersion {

@@ -87,6 +87,11 @@ impl Profiles {
         Some((entry.profile.clone(), entry.samples))
     }
 
+    /// All that is known.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.lock().archive.entries.clone()
+    }
+
     /// Keeps what was learned of a model on a device in a power mode.
     pub(crate) fn put(&self, digest: &str, device: &str, mode: &str, profile: &Profile, samples: u64) {
         let key =

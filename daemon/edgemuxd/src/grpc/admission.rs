@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::gate::known;
 use super::operations::{Operations, terms};
+use super::status::brief;
 use crate::access::Caller;
 use crate::desk::{Reason, ReservationError, TenantView, Verdict, Why};
 use crate::node::{Ask, LoadError, Wanted};
@@ -25,14 +26,15 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Admission for Operations {
     async fn evaluate(&self, request: Request<EvaluateRequest>) -> Answer<EvaluateResponse> {
         let (caller, EvaluateRequest { terms }) = known(request)?;
-        let ask = self.ask(&caller, terms)?;
+        let ask = self.ask(&caller, terms, "", "")?;
         let verdict = self.node.evaluate(&ask).await?;
         Ok(Response::new(EvaluateResponse { verdict: Some(self::verdict(&verdict.seen_by(&caller))) }))
     }
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Answer<ReserveResponse> {
-        let (caller, ReserveRequest { uid, generation, terms, ttl_s }) = known(request)?;
-        let ask = self.ask(&caller, terms)?;
+        let (caller, asked) = known(request)?;
+        let ReserveRequest { uid, generation, terms, ttl_s, session_name, model_digest } = asked;
+        let ask = self.ask(&caller, terms, &session_name, &model_digest)?;
         let uid = caller.scoped(&uid);
         // A caller who goes away in the middle may come back and find its place.
         let node = Arc::clone(&self.node);
@@ -43,6 +45,7 @@ impl Admission for Operations {
             verdict: Some(self::verdict(&reserved.verdict.seen_by(&caller))),
             reservation,
             expires_in_s: left.as_secs_f64(),
+            epoch: self.node.epoch.clone(),
         }))
     }
 
@@ -76,15 +79,39 @@ impl Operations {
     }
 
     /// Terms of nothing but a model's name are those of the repository.
-    fn ask(&self, caller: &Caller, asked: Option<wire::Terms>) -> Result<Ask, Status> {
+    fn ask(
+        &self,
+        caller: &Caller,
+        asked: Option<wire::Terms>,
+        session_name: &str,
+        digest: &str,
+    ) -> Result<Ask, Status> {
         let asked =
             asked.ok_or_else(|| Status::invalid_argument("no terms: at least the model is needed"))?;
         let (model, version) = (asked.model.clone(), asked.version.clone());
         let given = from_wire(asked)?;
         let given = (given != Terms::default()).then_some(given);
-        let version = Some(version.as_str()).filter(|version| !version.is_empty());
-        Ok(self.node.ask(caller, Wanted { model: &model, version, terms: given, alone: false })?)
+        if !digest.is_empty() && !is_digest(digest) {
+            let message = format!("model_digest '{digest}': 64 hexadecimal digits, or none");
+            return Err(brief(Status::invalid_argument(message)));
+        }
+        let said = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        Ok(self.node.ask(
+            caller,
+            Wanted {
+                model: &model,
+                version: said(&version),
+                terms: given,
+                alone: false,
+                session_name: said(session_name),
+                digest: said(digest),
+            },
+        )?)
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn from_wire(asked: wire::Terms) -> Result<Terms, Status> {

@@ -1,11 +1,13 @@
 //! `edgemux.v1.Calibration`: what was learned, and how it moves between boxes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use edgemux_calibration::archive::Entry;
 use edgemux_proto::edgemux::v1::calibration_server::Calibration;
 use edgemux_proto::edgemux::v1::{
     CalibrationArchive, CalibrationProfile, ExportCalibrationRequest, GetCalibrationRequest,
-    ImportCalibrationResponse, ResetCalibrationRequest, ResetCalibrationResponse, WatchCalibrationRequest,
+    ImportCalibrationResponse, ListCalibrationRequest, ListCalibrationResponse, ResetCalibrationRequest,
+    ResetCalibrationResponse, WatchCalibrationRequest,
 };
 use futures_util::stream::StreamExt;
 use tokio_stream::wrappers::IntervalStream;
@@ -52,6 +54,14 @@ impl Calibration for Operations {
         Ok(Response::new(Box::pin(profiles.take_until(drained(self.draining.clone())))))
     }
 
+    async fn list(&self, _: Request<ListCalibrationRequest>) -> Answer<ListCalibrationResponse> {
+        for session in self.node.sessions() {
+            self.node.remember(&session);
+        }
+        let profiles = self.node.desk.profiles.entries().iter().map(kept).collect();
+        Ok(Response::new(ListCalibrationResponse { profiles }))
+    }
+
     async fn reset(&self, request: Request<ResetCalibrationRequest>) -> Answer<ResetCalibrationResponse> {
         let (caller, ResetCalibrationRequest { session: wanted }) = known(request)?;
         if !wanted.is_empty() {
@@ -78,6 +88,27 @@ impl Calibration for Operations {
             }
             Err(error) => Err(brief(Status::invalid_argument(format!("the document is not taken: {error}")))),
         }
+    }
+}
+
+/// A profile that is kept, whoever runs the model.
+fn kept(entry: &Entry) -> CalibrationProfile {
+    let profile = &entry.profile;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    CalibrationProfile {
+        model_digest: entry.key.model_digest.clone(),
+        device: entry.key.device.clone(),
+        power_mode: entry.key.power_mode.clone(),
+        samples: entry.samples,
+        service_mean_ms: profile.service.mean() * 1e3,
+        service_cv: profile.service.scv().sqrt(),
+        reload_ms: profile.reload.map_or(0.0, |reload| reload.overhead.ms()),
+        service_error: profile.uncertainty.service,
+        reload_error: profile.uncertainty.reload,
+        age_s: since.as_secs().saturating_sub(entry.updated_unix_s) as f64,
+        memory_at_rest_bytes: profile.memory.at_rest,
+        memory_peak_bytes: profile.memory.peak,
+        ..CalibrationProfile::default()
     }
 }
 

@@ -15,12 +15,13 @@ use crate::connection::Peer;
 use crate::node::Node;
 
 /// What changes or tells of the whole node.
-const OPERATORS_ONLY: [&str; 5] = [
+const OPERATORS_ONLY: [&str; 6] = [
     "/edgemux.v1.Devices/SetMultiplexing",
     "/edgemux.v1.Devices/Fence",
     "/edgemux.v1.Devices/Unfence",
     "/edgemux.v1.Calibration/Export",
     "/edgemux.v1.Calibration/Import",
+    "/edgemux.v1.Calibration/List",
 ];
 
 /// What probes ask that know no secrets, and what tells none.

@@ -258,7 +258,12 @@ impl GrpcInferenceService for InferenceService {
         let (caller, request) = known(request)?;
         let asked = terms::from_parameters(&request.parameters)?;
         let (model, version) = (request.model_name.as_str(), asked.version.as_deref());
-        self.node.load(&caller, Wanted { model, version, terms: asked.terms, alone: asked.alone }).await?;
+        self.node
+            .load(
+                &caller,
+                Wanted { model, version, terms: asked.terms, alone: asked.alone, ..Wanted::default() },
+            )
+            .await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 

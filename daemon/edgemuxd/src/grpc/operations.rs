@@ -61,6 +61,7 @@ impl Operations {
         let coverage = live.estimator().margin().map_or(0.0, |margin| margin.coverage());
         drop(live);
         let statistics = session.statistics().clone();
+        let reserved = self.node.reservation_of(session).unwrap_or_default();
         wire::Session {
             id: session.name(),
             model: session.file.model.clone(),
@@ -102,6 +103,11 @@ impl Operations {
             excess_best_effort: policed.best_effort,
             slo_at_risk: at_risk.is_some(),
             at_risk_reason: at_risk.unwrap_or_default(),
+            source_model: session.file.source.clone().unwrap_or_default(),
+            reservation: reserved.reservation,
+            uid: reserved.uid,
+            generation: reserved.generation,
+            model_digest: self.node.desk.profiles.known_digest(&session.file.path).unwrap_or_default(),
         }
     }
 
@@ -233,7 +239,10 @@ impl Sessions for Operations {
 impl Devices for Operations {
     async fn list(&self, request: Request<ListDevicesRequest>) -> Answer<ListDevicesResponse> {
         let (caller, _) = known(request)?;
-        Ok(Response::new(ListDevicesResponse { devices: self.devices(&caller) }))
+        Ok(Response::new(ListDevicesResponse {
+            devices: self.devices(&caller),
+            epoch: self.node.epoch.clone(),
+        }))
     }
 
     async fn watch(&self, request: Request<WatchDevicesRequest>) -> Answer<BoxStream<wire::Device>> {

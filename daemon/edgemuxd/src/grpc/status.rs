@@ -111,6 +111,7 @@ impl From<RepositoryError> for Status {
     fn from(error: RepositoryError) -> Self {
         let code = match error {
             RepositoryError::Name(_) | RepositoryError::Version(_) => Code::InvalidArgument,
+            RepositoryError::Taken(_) => Code::AlreadyExists,
             RepositoryError::NoModel { .. } | RepositoryError::NoVersion { .. } => Code::NotFound,
             RepositoryError::NoFile { .. }
             | RepositoryError::Declaration { .. }
@@ -131,6 +132,8 @@ impl From<LoadError> for Status {
             LoadError::NoDevice { .. } => Code::FailedPrecondition,
             LoadError::NotAdmitted { verdict, .. } => return not_admitted(error.to_string(), verdict),
             LoadError::NoPlace => Code::Aborted,
+            LoadError::NameTaken { .. } => Code::AlreadyExists,
+            LoadError::OtherFile { .. } => Code::FailedPrecondition,
             LoadError::NotYours { .. } => Code::PermissionDenied,
             LoadError::TooManySessions { .. } => Code::ResourceExhausted,
             LoadError::NotMeasured(_) => Code::FailedPrecondition,

@@ -32,6 +32,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) terms: Option<Terms>,
     /// Whether its other versions go once it is ready.
     pub(crate) alone: bool,
+    /// By default the model's.
+    pub(crate) session_name: Option<&'a str>,
+    /// SHA-256 of the file; by default any.
+    pub(crate) digest: Option<&'a str>,
 }
 
 /// A model and the terms under which it is to run.
@@ -41,6 +45,7 @@ pub(crate) struct Ask {
     pub(crate) alone: bool,
     pub(crate) model: ModelVersion,
     pub(crate) terms: Terms,
+    pub(crate) digest: Option<String>,
 }
 
 /// What becomes of a place that is admitted.
@@ -62,16 +67,28 @@ pub(crate) struct Reserved {
     pub(crate) held: Option<(String, Duration)>,
 }
 
+/// Whose reservation a session came of.
+#[derive(Debug, Default)]
+pub(crate) struct ReservedBy {
+    pub(crate) reservation: String,
+    pub(crate) uid: String,
+    pub(crate) generation: u64,
+}
+
 impl Node {
     /// Finds the model, and its declared terms if none are given.
     pub(crate) fn ask(
         &self,
         caller: &Caller,
-        Wanted { model, version, terms, alone }: Wanted<'_>,
+        Wanted { model, version, terms, alone, session_name, digest }: Wanted<'_>,
     ) -> Result<Ask, LoadError> {
-        if !caller.may_use(model) {
+        let own_name = session_name.filter(|name| *name != model);
+        if let Some(name) = [Some(model), own_name].into_iter().flatten().find(|name| !caller.may_use(name)) {
             let tenant = caller.tenant().unwrap_or_default().to_owned();
-            return Err(LoadError::NotYours { model: model.to_owned(), tenant });
+            return Err(LoadError::NotYours { model: name.to_owned(), tenant });
+        }
+        if let Some(name) = own_name {
+            self.repository.check_session_name(name)?;
         }
         let terms = match terms {
             Some(terms) => terms,
@@ -84,7 +101,11 @@ impl Node {
         terms.check()?;
         let declared = terms.version.map(|version| version.to_string());
         let model = self.repository.find(model, version.or(declared.as_deref()).unwrap_or_default())?;
-        Ok(Ask { caller: caller.clone(), alone, model, terms })
+        let model = match own_name {
+            Some(name) => model.served_as(name),
+            None => model,
+        };
+        Ok(Ask { caller: caller.clone(), alone, model, terms, digest: digest.map(str::to_owned) })
     }
 
     /// The verdict that a reservation would get; nothing is held.
@@ -138,6 +159,15 @@ impl Node {
         Ok(())
     }
 
+    /// The reservation that a session came of.
+    pub(crate) fn reservation_of(&self, session: &Session) -> Option<ReservedBy> {
+        let ledger = self.desk.ledger();
+        let (place, held) = ledger.of(session.id, &session.file)?;
+        // What a tenant's uid is scoped by is the daemon's own.
+        let uid = held.uid().unwrap_or_default().rsplit('\0').next().unwrap_or_default().to_owned();
+        Some(ReservedBy { reservation: reservation_name(place), uid, generation: held.generation() })
+    }
+
     /// Somebody was told a decision: it is counted, and noted.
     pub(super) fn decided(&self, ask: &Ask, verdict: &Verdict) {
         self.desk.count(verdict);
@@ -179,6 +209,7 @@ impl Node {
     async fn weigh(&self, ask: &Ask, hold: Hold<'_>) -> Result<(Weighed, Option<PlaceId>), LoadError> {
         let files = looked_inside(ask.model.clone()).await.files;
         let devices = self.capable(ask, &files)?;
+        let devices = self.of_digest(ask, devices).await?;
         let mut known = Vec::with_capacity(devices.len());
         for (device, file) in devices {
             // Nothing can be measured on one that is fenced.
@@ -193,6 +224,9 @@ impl Node {
             }
             Known::New { replaces } => replaces,
         };
+        if !matches!(hold, Hold::Nothing) {
+            self.check_name(ask, hold)?;
+        }
         let replaced = replaces.and_then(|old| self.desk.ledger().get(old).cloned());
         if !matches!(hold, Hold::Nothing) {
             self.within_share(ask, replaced.as_ref())?;
@@ -240,6 +274,51 @@ impl Node {
             self.unload_one(&old).await;
         }
         Ok((weighed, Some(place)))
+    }
+
+    /// A name of one's own is nobody else's, whatever the version. A model's own name is everybody's who may use the model:
+    /// whoever loads it takes the place of who loaded it before.
+    fn check_name(&self, ask: &Ask, hold: Hold<'_>) -> Result<(), LoadError> {
+        let caller = match hold {
+            Hold::Reservation { uid, .. } => Some(uid),
+            Hold::Nothing | Hold::Load => None,
+        };
+        let (name, ledger) = (&ask.model.model, self.desk.ledger());
+        let taken = |whose: &str| Err(LoadError::NameTaken { name: name.clone(), whose: whose.to_owned() });
+        let mut held = ledger.named(name).filter(|held| held.is_renamed() || ask.model.is_renamed());
+        if held.any(|held| held.uid() != caller) {
+            return taken("another caller holds or has reserved");
+        }
+        let sessions = self.sessions();
+        let mut live = sessions.iter().filter(|s| s.file.model == *name && !s.state().is_over());
+        let is_anothers = |session: &Arc<Session>| {
+            let owner = ledger.of(session.id, &session.file).and_then(|(_, held)| held.uid());
+            (session.file.source.is_some() || ask.model.is_renamed()) && owner != caller
+        };
+        if live.any(is_anothers) { taken("serves already") } else { Ok(()) }
+    }
+
+    /// Of the devices those whose file is the one that is wanted, if one is.
+    async fn of_digest<'a>(
+        &self,
+        ask: &Ask,
+        devices: Vec<(&'a Arc<Device>, &'a ModelFile)>,
+    ) -> Result<Vec<(&'a Arc<Device>, &'a ModelFile)>, LoadError> {
+        let Some(wanted) = &ask.digest else { return Ok(devices) };
+        let (mut fitting, mut found) = (Vec::with_capacity(devices.len()), String::new());
+        for (device, file) in devices {
+            let digest = self.digest(file).await?;
+            if digest.eq_ignore_ascii_case(wanted) {
+                fitting.push((device, file));
+            } else {
+                found = digest;
+            }
+        }
+        if fitting.is_empty() {
+            let (model, wanted) = (ask.model.model.clone(), wanted.clone());
+            return Err(LoadError::OtherFile { model, wanted, found });
+        }
+        Ok(fitting)
     }
 
     /// The sessions of the model's other versions that go once this one is ready.
@@ -322,7 +401,7 @@ impl Node {
             return Ok(None);
         }
         if let Some(session) = self.sessions().iter().find(|session| {
-            session.file == *file && session.device == device.name && session.live().samples() > 0
+            session.file.path == file.path && session.device == device.name && session.live().samples() > 0
         }) {
             return Ok(session.profile());
         }

@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// Puts into the store what was learned of a session.
-    pub(super) fn remember(&self, session: &Session) {
+    pub(crate) fn remember(&self, session: &Session) {
         let Some(digest) = self.desk.profiles.known_digest(&session.file.path) else { return };
         let Some(device) = self.device(&session.device) else { return };
         let _filing = self.filing();
