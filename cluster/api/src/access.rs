@@ -139,7 +139,7 @@ pub fn objects() -> Result<Vec<Value>, serde_json::Error> {
             api_group: None,
         };
         let role = |kind: &str| RoleRef {
-            api_group: Some("rbac.authorization.k8s.io".into()),
+            api_group: "rbac.authorization.k8s.io".into(),
             kind: kind.into(),
             name: name.into(),
         };

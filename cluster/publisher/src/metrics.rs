@@ -64,7 +64,7 @@ impl Metrics {
     #[must_use]
     pub fn exposition(&self) -> String {
         let mut text = String::new();
-        let mut head = |text: &mut String, name: &str, kind: &str, help: &str| {
+        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         };
         let name = "edgemux_publisher_daemon_reached";

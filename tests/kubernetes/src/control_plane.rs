@@ -13,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::assets::Assets;
 use crate::program::Program;
@@ -23,16 +24,20 @@ const NAMESPACE: &str = edgemux_cluster_api::access::NAMESPACE;
 /// Tokens outlive every test.
 const TOKEN_S: i64 = 24 * 3600;
 
+/// One at a time: each is a good part of a small machine.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 /// A cluster without a kubelet; dropping it ends it.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Programs go before their folder.
+    // Programs go before their folder, and that before the next may start.
     apiserver: Option<Program>,
     etcd: Program,
     assets: Assets,
     port: u16,
     etcd_port: u16,
     folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 // === impl ControlPlane ===
@@ -42,6 +47,7 @@ impl ControlPlane {
     pub async fn start(assets: &Assets) -> Self {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let alone = ALONE.lock().await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         certificates::write(folder.path());
         let [port, etcd_port, peer_port] = free_ports();
@@ -61,7 +67,7 @@ impl ControlPlane {
             &[],
             folder.path().join("etcd.log"),
         );
-        let mut control = Self { apiserver: None, etcd, assets: assets.clone(), port, etcd_port, folder };
+        let mut control = Self { apiserver: None, etcd, assets: assets.clone(), port, etcd_port, folder, _alone: alone };
         control.start_apiserver().await;
         let admin = control.admin().await;
         for file in ["namespace.yaml", "crds.yaml", "rbac.yaml", "admission-policy.yaml"] {
@@ -121,10 +127,10 @@ impl ControlPlane {
         client(&file).await
     }
 
-    /// The kubeconfig of the controller: its account, as a pod of it has it.
-    pub async fn controller(&self) -> PathBuf {
-        let token = self.token(edgemux_cluster_api::access::CONTROLLER, None).await;
-        self.kubeconfig("controller", &json!({ "token": token }))
+    /// The kubeconfig of one of edgemux's accounts, with a token that is of no pod.
+    pub async fn account(&self, account: &str) -> PathBuf {
+        let token = self.token(account, None).await;
+        self.kubeconfig(account, &json!({ "token": token }))
     }
 
     /// The kubeconfig of the publisher on this node: its account, and a token of a pod there.
