@@ -75,6 +75,18 @@ async fn what_is_admitted_is_reserved_and_loaded() {
 }
 
 #[tokio::test]
+async fn a_session_has_the_name_and_the_file_that_are_asked_for() {
+    let mut server = start().await;
+    let digest = "ab".repeat(32);
+    let named = ["--name", "shop.camera", "--digest", &digest];
+    server.json(0, &[&["admit", "newcomer"], &TERMS[..], &named].concat()).await;
+    let Call::Reserve(reserved) = next(&mut server).await else { panic!("not a reservation") };
+    assert_eq!((reserved.session_name.as_str(), reserved.model_digest), ("shop.camera", digest.clone()));
+    // A dry run asks for no name that it would not hold.
+    text(&server, 2, &[&["admit", "newcomer", "--dry-run"], &TERMS[..], &named].concat()).await;
+}
+
+#[tokio::test]
 async fn a_refusal_ends_with_3_and_says_why_and_what_could_be_had() {
     let mut server = start().await;
     let refused = [&["admit", "refused"], &TERMS[..]].concat();

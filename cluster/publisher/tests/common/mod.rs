@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 /// A request, as it came.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub body: Value,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) body: Value,
 }
 
 /// What is answered: a status code and a body, or nothing at all.
-pub type Answer = Option<(u16, Value)>;
+pub(crate) type Answer = Option<(u16, Value)>;
 
 /// The API server.
 #[derive(Clone)]
-pub struct ApiServer {
+pub(crate) struct ApiServer {
     asked: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<Mutex<Box<dyn FnMut(&Asked) -> Answer + Send>>>,
 }
@@ -31,7 +31,7 @@ pub struct ApiServer {
 
 impl Asked {
     /// `node`, `status` or `lease`.
-    pub fn object(&self) -> &'static str {
+    pub(crate) fn object(&self) -> &'static str {
         match self.path.as_str() {
             path if path.ends_with("/status") => "status",
             path if path.contains("/acceleratornodes/") => "node",
@@ -58,7 +58,7 @@ impl Asked {
 
 impl ApiServer {
     /// One that answers so, and its client.
-    pub fn new(answer: impl FnMut(&Asked) -> Answer + Send + 'static) -> (Self, Client) {
+    pub(crate) fn new(answer: impl FnMut(&Asked) -> Answer + Send + 'static) -> (Self, Client) {
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let server = Self { asked: Arc::default(), answer: Arc::new(Mutex::new(Box::new(answer))) };
         let this = server.clone();
@@ -90,23 +90,23 @@ impl ApiServer {
     }
 
     /// Answers so from now on.
-    pub fn answer(&self, answer: impl FnMut(&Asked) -> Answer + Send + 'static) {
+    pub(crate) fn answer(&self, answer: impl FnMut(&Asked) -> Answer + Send + 'static) {
         *self.answer.lock().unwrap() = Box::new(answer);
     }
 
     /// What was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
     /// The last that was asked of this object.
-    pub fn last(&self, object: &str) -> Option<Asked> {
+    pub(crate) fn last(&self, object: &str) -> Option<Asked> {
         self.asked().into_iter().rev().find(|asked| asked.object() == object)
     }
 }
 
 /// It takes everything and answers with it.
-pub fn takes(asked: &Asked) -> Answer {
+pub(crate) fn takes(asked: &Asked) -> Answer {
     let mut object = asked.body.clone();
     if asked.object() != "lease" {
         object["spec"] = json!({ "endpoint": "http://10.0.0.7:8001" });
@@ -115,7 +115,7 @@ pub fn takes(asked: &Asked) -> Answer {
 }
 
 /// An error, as Kubernetes words it.
-pub fn refusal(code: u16, reason: &str, message: &str) -> Answer {
+pub(crate) fn refusal(code: u16, reason: &str, message: &str) -> Answer {
     let status = json!({
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "code": code,

@@ -12,6 +12,13 @@ pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) model: String,
     pub(crate) version: String,
+    /// The repository's model that it runs, where it has a name of its own; else empty.
+    pub(crate) source_model: String,
+    /// SHA-256 of the model's file; empty before it was read.
+    pub(crate) model_digest: String,
+    /// The reservation that it came of, and by whom; empty where it was loaded in another way.
+    pub(crate) reservation: String,
+    pub(crate) uid: String,
     pub(crate) device: String,
     pub(crate) runtime: String,
     /// `loading`, `warming`, `ready`, `draining`, `gone`, `failed`
@@ -65,6 +72,10 @@ impl Session {
             id: wire.id,
             model: wire.model,
             version: wire.version,
+            source_model: wire.source_model,
+            model_digest: wire.model_digest,
+            reservation: wire.reservation,
+            uid: wire.uid,
             device: wire.device,
             runtime: wire.runtime,
             reason: wire.reason,
@@ -88,6 +99,14 @@ impl Session {
             excess_best_effort: wire.excess_best_effort,
             slo_at_risk: wire.slo_at_risk,
             at_risk_reason: wire.at_risk_reason,
+        }
+    }
+
+    /// Its name, and the model that it runs where that is called otherwise.
+    pub(crate) fn title(&self) -> String {
+        match self.source_model.as_str() {
+            "" => self.id.clone(),
+            source => format!("{} (model {source})", self.id),
         }
     }
 
@@ -173,6 +192,17 @@ mod tests {
         );
         assert_eq!(session(Statistic::Quantile(0.99), 0.995, 60.0).kept_text(), "99.5 %");
         assert_eq!(session(Statistic::Mean(true), 0.99, 51.0).keeps_objective(), Some(false));
+    }
+
+    #[test]
+    fn a_name_of_its_own_is_told_with_the_model() {
+        let session = |source: &str| v1::Session {
+            id: "shop.camera/1".into(),
+            source_model: source.into(),
+            ..Default::default()
+        };
+        assert_eq!(Session::from_wire(session("")).title(), "shop.camera/1");
+        assert_eq!(Session::from_wire(session("a")).title(), "shop.camera/1 (model a)");
     }
 
     #[test]

@@ -87,7 +87,12 @@ impl Admission for Node {
         let verdict = verdict(&terms)?;
         let reservation = if verdict.admitted { terms.model } else { String::new() };
         self.note(Call::Reserve(request))?;
-        Ok(Response::new(v1::ReserveResponse { verdict: Some(verdict), reservation, expires_in_s: 60.0 }))
+        Ok(Response::new(v1::ReserveResponse {
+            verdict: Some(verdict),
+            reservation,
+            expires_in_s: 60.0,
+            ..Default::default()
+        }))
     }
 
     async fn commit(

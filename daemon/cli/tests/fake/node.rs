@@ -147,7 +147,7 @@ impl Devices for Node {
         &self,
         _: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
-        Ok(Response::new(v1::ListDevicesResponse { devices: devices() }))
+        Ok(Response::new(v1::ListDevicesResponse { devices: devices(), ..Default::default() }))
     }
 
     async fn watch(

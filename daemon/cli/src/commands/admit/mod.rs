@@ -20,6 +20,7 @@ const NOTES: &str = "\
 Examples:
   edgemux admit detector --rate 20 --latency 50 --quantile 0.99 --dry-run
   edgemux admit detector/3 --rate 20 --latency 50 --quantile 0.99 --device-kind gpu
+  edgemux admit detector --name shop.camera --rate 5 --latency 80    a second one beside it, called `shop.camera`
   edgemux admit logger                           best effort: in what the others leave
 
 The daemon predicts the latency of every session with this one beside them, and admits it only if every objective still
@@ -40,6 +41,13 @@ pub(crate) struct Args {
     /// A kind of device that it may run on; may be given several times [default: any]
     #[arg(long, value_enum, value_name = "KIND", help_heading = "Terms")]
     device_kind: Vec<DeviceKind>,
+    /// What the session is called and asked for, so that several of one model serve side by side under terms of their own
+    /// [default: the model's name]
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
+    name: Option<String>,
+    /// SHA-256 of the model's file, hexadecimal: another file is refused [default: any]
+    #[arg(long, value_name = "SHA256", conflicts_with = "dry_run")]
+    digest: Option<String>,
     /// Only ask: nothing is held, nothing is loaded
     #[arg(long)]
     dry_run: bool,
@@ -54,6 +62,10 @@ pub(super) struct Asked {
     pub(super) model: String,
     /// Absent: the newest.
     pub(super) version: Option<String>,
+    /// Absent: the model's.
+    pub(super) session_name: Option<String>,
+    /// Absent: any file.
+    pub(super) digest: Option<String>,
     pub(super) terms: TermsArgs,
     pub(super) device_kinds: Vec<DeviceKind>,
     /// Nothing is held, nothing is loaded.
@@ -67,6 +79,8 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Outcome, Er
     let asked = Asked {
         model,
         version: Some(version).filter(|version| !version.is_empty()),
+        session_name: args.name,
+        digest: args.digest,
         terms: args.terms,
         device_kinds: args.device_kind,
         dry_run: args.dry_run,
@@ -79,7 +93,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Outcome, Er
 
 /// Asks, and unless it is a dry run loads what is admitted.
 pub(super) async fn admit(client: &Client, asked: Asked) -> Result<Admission, Error> {
-    let Asked { model, version, terms, device_kinds, dry_run, ttl_s } = asked;
+    let Asked { model, version, session_name, digest, terms, device_kinds, dry_run, ttl_s } = asked;
     let guarantee_asked = terms.is_guaranteed();
     let terms = terms.wire(&model, version.as_deref().unwrap_or_default(), &device_kinds);
     let asking = format!("asking whether {model} may run");
@@ -94,6 +108,8 @@ pub(super) async fn admit(client: &Client, asked: Asked) -> Result<Admission, Er
             generation: 1,
             terms: Some(terms),
             ttl_s: ttl_s.unwrap_or_default(),
+            session_name: session_name.unwrap_or_default(),
+            model_digest: digest.unwrap_or_default(),
         };
         while_waiting(&asking, client.reserve(request)).await
     };

@@ -63,6 +63,8 @@ async fn ask(applicant: &Applicant, client: &Client) -> Result<Admission, Error>
     let asked = Asked {
         model: applicant.name.to_owned(),
         version: None,
+        session_name: None,
+        digest: None,
         terms: applicant.terms(),
         device_kinds: Vec::new(),
         dry_run: false,

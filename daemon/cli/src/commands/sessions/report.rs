@@ -59,7 +59,7 @@ fn load(sessions: &[Session]) -> Table {
     ]);
     for session in sessions {
         table.push([
-            session.id.clone(),
+            session.title(),
             session.device.clone(),
             session.runtime.clone(),
             session.state.to_owned(),
