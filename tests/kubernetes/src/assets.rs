@@ -1,5 +1,6 @@
 //! Where etcd and kube-apiserver are.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A folder with `etcd` and `kube-apiserver`.
@@ -18,10 +19,13 @@ pub fn assets(test: &str) -> Option<Assets> {
             Some(name) => panic!("KUBEBUILDER_ASSETS={}: no {name} in it", folder.display()),
         },
     };
-    // Past libtest's capture: who reads that a test passed is to read this too.
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+    skipped(test, &why);
     None
+}
+
+/// Says that a test is skipped, past libtest's capture: who reads that it passed is to read this too.
+pub fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }
 
 // === impl Assets ===

@@ -10,7 +10,8 @@ use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, T
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, Config, discovery};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -36,6 +37,7 @@ pub struct ControlPlane {
     assets: Assets,
     port: u16,
     etcd_port: u16,
+    has_policies: bool,
     folder: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
@@ -67,13 +69,18 @@ impl ControlPlane {
             &[],
             folder.path().join("etcd.log"),
         );
-        let mut control = Self { apiserver: None, etcd, assets: assets.clone(), port, etcd_port, folder, _alone: alone };
+        let mut control = Self { apiserver: None, etcd, assets: assets.clone(), port, etcd_port, has_policies: false, folder, _alone: alone };
         control.start_apiserver().await;
         let admin = control.admin().await;
-        for file in ["namespace.yaml", "crds.yaml", "rbac.yaml", "admission-policy.yaml"] {
+        for file in ["namespace.yaml", "crds.yaml", "rbac.yaml"] {
             manifests::apply(&admin, &format!("base/{file}")).await;
         }
         manifests::established(&admin).await;
+        let version = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy");
+        control.has_policies = discovery::pinned_kind(&admin, &version).await.is_ok();
+        if control.has_policies {
+            manifests::apply(&admin, "base/admission-policy.yaml").await;
+        }
         control
     }
 
@@ -151,7 +158,13 @@ impl ControlPlane {
         std::fs::read_to_string(self.path("kube-apiserver.log")).unwrap_or_default()
     }
 
-    /// Whether etcd runs still.
+    /// Whether it is recent enough for ValidatingAdmissionPolicies.
+    #[must_use]
+    pub fn has_policies(&self) -> bool {
+        self.has_policies
+    }
+
+    /// Whether etcd and the API server run still.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.etcd.is_running() && self.apiserver.as_ref().is_some_and(Program::is_running)

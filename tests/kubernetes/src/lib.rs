@@ -12,7 +12,7 @@ mod manifests;
 mod node;
 mod program;
 
-pub use self::assets::{Assets, assets};
+pub use self::assets::{Assets, assets, skipped};
 pub use self::control_plane::{ControlPlane, client, free_ports, kubeconfig};
 pub use self::manifests::shipped;
 pub use self::node::EdgeNode;
