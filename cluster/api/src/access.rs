@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{
+    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
@@ -143,7 +145,10 @@ pub fn objects() -> Result<Vec<Value>, serde_json::Error> {
             kind: kind.into(),
             name: name.into(),
         };
-        objects.push(serde_json::to_value(ServiceAccount { metadata: own.clone(), ..ServiceAccount::default() })?);
+        objects.push(serde_json::to_value(ServiceAccount {
+            metadata: own.clone(),
+            ..ServiceAccount::default()
+        })?);
         objects.push(serde_json::to_value(ClusterRole {
             metadata: named(name),
             rules: Some(rules(table, Scope::Cluster)),
@@ -154,24 +159,34 @@ pub fn objects() -> Result<Vec<Value>, serde_json::Error> {
             role_ref: role("ClusterRole"),
             subjects: Some(vec![account.clone()]),
         })?);
-        objects.push(serde_json::to_value(Role { metadata: own.clone(), rules: Some(rules(table, Scope::Own)) })?);
+        objects.push(serde_json::to_value(Role {
+            metadata: own.clone(),
+            rules: Some(rules(table, Scope::Own)),
+        })?);
         objects.push(serde_json::to_value(RoleBinding {
             metadata: own,
             role_ref: role("Role"),
             subjects: Some(vec![account]),
         })?);
     }
-    for (name, verbs, roles) in [("edgemux-view", VIEW, &["view"][..]), ("edgemux-edit", EDIT, &["edit", "admin"])] {
+    for (name, verbs, roles) in
+        [("edgemux-view", VIEW, &["view"][..]), ("edgemux-edit", EDIT, &["edit", "admin"])]
+    {
         // Whoever may view, edit or administrate a namespace may do so with its sessions.
-        let labels = roles.iter().map(|role| {
-            (format!("rbac.authorization.k8s.io/aggregate-to-{role}"), "true".to_owned())
-        });
+        let labels = roles
+            .iter()
+            .map(|role| (format!("rbac.authorization.k8s.io/aggregate-to-{role}"), "true".to_owned()));
         let metadata = ObjectMeta { labels: Some(labels.collect::<BTreeMap<_, _>>()), ..named(name) };
-        let mut rules = vec![rule(GROUP, &["inferencesessions"], verbs), rule(GROUP, &["acceleratornodes"], VIEW)];
+        let mut rules =
+            vec![rule(GROUP, &["inferencesessions"], verbs), rule(GROUP, &["acceleratornodes"], VIEW)];
         if verbs == EDIT {
             rules.push(rule(GROUP, &["inferencesessions/scale"], &["get", "patch", "update"]));
         }
-        objects.push(serde_json::to_value(ClusterRole { metadata, rules: Some(rules), aggregation_rule: None })?);
+        objects.push(serde_json::to_value(ClusterRole {
+            metadata,
+            rules: Some(rules),
+            aggregation_rule: None,
+        })?);
     }
     Ok(objects)
 }
@@ -201,7 +216,9 @@ mod tests {
 
     #[test]
     fn access_is_of_a_verb_on_a_resource_in_its_place() {
-        let allowed = |resource, verb, namespace| allows(OF_PUBLISHER, "coordination.k8s.io", resource, verb, namespace);
+        let allowed = |resource, verb, namespace| {
+            allows(OF_PUBLISHER, "coordination.k8s.io", resource, verb, namespace)
+        };
         assert!(allowed("leases", "patch", Some(NAMESPACE)));
         assert!(!allowed("leases", "patch", Some("default")));
         assert!(!allowed("leases", "delete", Some(NAMESPACE)));
@@ -221,7 +238,8 @@ mod tests {
     fn every_object_has_a_kind_and_a_name_of_its_own() {
         let objects = objects().unwrap();
         assert_eq!(objects.len(), 12);
-        let mut keys: Vec<_> = objects.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect();
+        let mut keys: Vec<_> =
+            objects.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect();
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), objects.len());

@@ -25,8 +25,13 @@ fn a_session_has_a_rate_and_an_objective_or_neither() {
     let objective = json!({ "latencyMicros": 5 });
     let model = json!({ "name": "detector" });
     assert_eq!(said("InferenceSession", &json!({ "model": model })), "");
-    assert_eq!(said("InferenceSession", &json!({ "model": model, "rateMillihertz": 1, "objective": objective })), "");
-    for spec in [json!({ "model": model, "rateMillihertz": 1 }), json!({ "model": model, "objective": objective })] {
+    assert_eq!(
+        said("InferenceSession", &json!({ "model": model, "rateMillihertz": 1, "objective": objective })),
+        ""
+    );
+    for spec in
+        [json!({ "model": model, "rateMillihertz": 1 }), json!({ "model": model, "objective": objective })]
+    {
         assert!(said("InferenceSession", &spec).contains("a rate and an objective go together"), "{spec}");
     }
 }
@@ -91,7 +96,10 @@ fn asked(resource: &'static str, object: Value) -> Asked {
 
 fn evaluate(expression: &Value, context: &Context<'_>) -> CelValue {
     let expression = expression.as_str().unwrap();
-    Program::compile(expression).unwrap().execute(context).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    Program::compile(expression)
+        .unwrap()
+        .execute(context)
+        .unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
 /// What the policy says; nothing if it lets the request pass, or has no say in it.
@@ -103,16 +111,23 @@ fn verdict(asked: &Asked) -> Option<String> {
     context.add_variable("object", asked.object.clone()).unwrap();
     context.add_variable("oldObject", asked.old.clone()).unwrap();
     let list = |key: &str| policy["spec"][key].as_array().unwrap().clone();
-    if list("matchConditions").iter().any(|one| evaluate(&one["expression"], &context) != CelValue::Bool(true)) {
+    if list("matchConditions")
+        .iter()
+        .any(|one| evaluate(&one["expression"], &context) != CelValue::Bool(true))
+    {
         return None;
     }
     let mut variables = serde_json::Map::new();
     for variable in list("variables") {
-        let CelValue::String(value) = evaluate(&variable["expression"], &context) else { panic!("{variable}") };
+        let CelValue::String(value) = evaluate(&variable["expression"], &context) else {
+            panic!("{variable}")
+        };
         variables.insert(variable["name"].as_str().unwrap().into(), json!(value.as_str()));
     }
     context.add_variable("variables", Value::Object(variables)).unwrap();
-    let failed = list("validations").into_iter().find(|one| evaluate(&one["expression"], &context) != CelValue::Bool(true))?;
+    let failed = list("validations")
+        .into_iter()
+        .find(|one| evaluate(&one["expression"], &context) != CelValue::Bool(true))?;
     Some(match failed["message"].as_str() {
         Some(message) => message.to_owned(),
         None => match evaluate(&failed["messageExpression"], &context) {
@@ -135,20 +150,26 @@ fn a_publisher_may_write_of_its_own_node() {
 
 #[test]
 fn a_publisher_may_not_write_of_another_node_nor_lead_nor_cordon() {
-    for (resource, name) in [("acceleratornodes", "edge-2"), ("leases", "edge-2"), ("leases", "edgemux-controller")] {
+    for (resource, name) in
+        [("acceleratornodes", "edge-2"), ("leases", "edge-2"), ("leases", "edgemux-controller")]
+    {
         let said = verdict(&asked(resource, node(name, json!({})))).unwrap();
         assert_eq!(said, format!("a publisher on node edge-1 may not write of {name}"));
     }
     let cordoned = asked("acceleratornodes", node("edge-1", json!({ "unschedulable": true })));
     assert_eq!(verdict(&cordoned).unwrap(), "a publisher may not change unschedulable");
     let uncordoned = Asked { old: cordoned.object, ..asked("acceleratornodes", node("edge-1", json!({}))) };
-    assert_eq!(verdict(&Asked { object: node("edge-1", json!({ "unschedulable": false })), ..uncordoned }).unwrap(), "a publisher may not change unschedulable");
+    assert_eq!(
+        verdict(&Asked { object: node("edge-1", json!({ "unschedulable": false })), ..uncordoned }).unwrap(),
+        "a publisher may not change unschedulable"
+    );
 }
 
 #[test]
 fn a_token_that_names_no_node_writes_nothing() {
     let own = asked("acceleratornodes", node("edge-1", json!({})));
-    for user in [publisher(Value::Null), publisher(json!({ "authentication.kubernetes.io/pod-name": ["p"] }))] {
+    for user in [publisher(Value::Null), publisher(json!({ "authentication.kubernetes.io/pod-name": ["p"] }))]
+    {
         let said = verdict(&Asked { user, ..own.clone() }).unwrap();
         assert!(said.contains("does not say on which node"), "{said}");
     }

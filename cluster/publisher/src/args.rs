@@ -24,7 +24,12 @@ pub struct Args {
     pub node: String,
 
     /// The daemon: unix:PATH, HOST:PORT or https://HOST:PORT
-    #[arg(long, env = "EDGEMUX_SERVER", value_name = "ADDR", default_value = "unix:/run/edgemux/edgemuxd.sock")]
+    #[arg(
+        long,
+        env = "EDGEMUX_SERVER",
+        value_name = "ADDR",
+        default_value = "unix:/run/edgemux/edgemuxd.sock"
+    )]
     pub server: ServerAddress,
 
     /// Where the controller and applications reach the daemon: http://HOST:PORT or https://HOST:PORT
@@ -126,9 +131,12 @@ fn letter_or_digit(c: char) -> bool {
 /// The rule that the AcceleratorNode's definition holds it to.
 fn endpoint(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let port = bare.filter(|bare| !bare.contains('/') && text.len() <= 512).and_then(|bare| bare.rsplit_once(':'));
+    let port =
+        bare.filter(|bare| !bare.contains('/') && text.len() <= 512).and_then(|bare| bare.rsplit_once(':'));
     match port {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(text.to_owned()),
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            Ok(text.to_owned())
+        }
         _ => Err("an endpoint is http://HOST:PORT or https://HOST:PORT, as others reach it".into()),
     }
 }

@@ -214,7 +214,10 @@ impl Board {
     fn resume(&mut self, before: Option<AcceleratorNodeStatus>) {
         let Some(before) = before else { return };
         for condition in &mut self.known.conditions {
-            let same = before.conditions.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
+            let same = before
+                .conditions
+                .iter()
+                .find(|old| old.type_ == condition.type_ && old.status == condition.status);
             if let Some(old) = same
                 && old.last_transition_time.0 < condition.last_transition_time.0
             {
@@ -231,7 +234,8 @@ impl Board {
     fn say(&mut self, wall: Timestamp, ready: bool, reason: &str, message: String) {
         let status = if ready { "True" } else { "False" };
         let before = self.known.conditions.iter().find(|condition| condition.type_ == READY);
-        let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+        let since =
+            before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
         self.known.conditions = vec![Condition {
             type_: READY.into(),
             status: status.into(),
@@ -435,7 +439,10 @@ mod tests {
     fn what_is_not_shown_is_said() {
         let mut board = Board::new(PERIOD);
         let device = wire::Device { name: "new".into(), kind: 9, ..Default::default() };
-        board.looked(wall(1), &Ok(Observation { epoch: "e".into(), devices: vec![device], ..Default::default() }));
+        board.looked(
+            wall(1),
+            &Ok(Observation { epoch: "e".into(), devices: vec![device], ..Default::default() }),
+        );
         assert_eq!(
             board.known.conditions[0].message,
             "edgemuxd answers; not shown here: device new, of an unknown kind 9"

@@ -172,7 +172,9 @@ fn verb(action: &Action) -> &'static str {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Api(kube::Error::Api(status)) => write!(f, "{} {}: {}", status.code, status.reason, status.message),
+            Self::Api(kube::Error::Api(status)) => {
+                write!(f, "{} {}: {}", status.code, status.reason, status.message)
+            }
             Self::Api(error) => {
                 // What lies beneath says more than that something failed.
                 let mut cause: &dyn std::error::Error = error;

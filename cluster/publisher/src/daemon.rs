@@ -142,7 +142,8 @@ impl Daemon {
         {
             return Ok(slow.clone());
         }
-        let calibration = CalibrationClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let calibration =
+            CalibrationClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let profiles = { calibration }.list(soon(ListCalibrationRequest {})).await;
         let profiles = profiles.map_err(|status| match status.code() {
             Code::Unimplemented => too_old("it does not list what it has measured"),
@@ -172,7 +173,8 @@ impl Drop for Connection {
 async fn watch(channel: Transport, news: Arc<Notify>) {
     let mut devices = DevicesClient::new(channel.clone());
     let mut sessions = SessionsClient::new(channel);
-    let opened = tokio::try_join!(devices.watch(WatchDevicesRequest {}), sessions.watch(WatchSessionsRequest {}));
+    let opened =
+        tokio::try_join!(devices.watch(WatchDevicesRequest {}), sessions.watch(WatchSessionsRequest {}));
     if let Ok((devices, sessions)) = opened {
         let (mut devices, mut sessions) = (devices.into_inner(), sessions.into_inner());
         loop {

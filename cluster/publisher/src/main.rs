@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(args: &Args) -> Result<()> {
-    let mut config = Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's own account")?;
+    let mut config =
+        Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's own account")?;
     config.connect_timeout = Some(CONNECT_MAX);
     // The publisher has a back-off of its own.
     config.default_retry = false;
@@ -43,7 +44,8 @@ async fn run(args: &Args) -> Result<()> {
 
     let metrics = Arc::new(Metrics::new(args.lease().as_secs()));
     if let Some(address) = args.metrics {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         println!("edgemux-publisher: metrics on {}", listener.local_addr()?);
         let routes = routes(Arc::clone(&metrics));
         tokio::spawn(async move { axum::serve(listener, routes).await });

@@ -43,8 +43,11 @@ pub struct Mapped {
 #[must_use]
 pub fn map(seen: &Observation) -> Mapped {
     let mut left_out = Vec::new();
-    let mut accelerators: Vec<_> =
-        seen.devices.iter().filter_map(|device| kept(accelerator(device, &seen.profiles), &mut left_out)).collect();
+    let mut accelerators: Vec<_> = seen
+        .devices
+        .iter()
+        .filter_map(|device| kept(accelerator(device, &seen.profiles), &mut left_out))
+        .collect();
     let mut sessions: Vec<_> =
         seen.sessions.iter().filter_map(|session| kept(node_session(session), &mut left_out)).collect();
     sessions.sort_by(|a, b| a.name.cmp(&b.name));
@@ -52,7 +55,8 @@ pub fn map(seen: &Observation) -> Mapped {
         seen.profiles.iter().filter_map(|learned| kept(profile(learned), &mut left_out)).collect();
     // Those that are known best first: they are kept if there are too many.
     profiles.sort_by_key(|profile| std::cmp::Reverse(profile.samples));
-    let models: BTreeSet<_> = seen.models.iter().map(|model| format!("{}/{}", model.name, model.version)).collect();
+    let models: BTreeSet<_> =
+        seen.models.iter().map(|model| format!("{}/{}", model.name, model.version)).collect();
     let mut models: Vec<_> = models.into_iter().collect();
 
     shorten("devices", &mut accelerators, ACCELERATORS_MAX, &mut left_out);
@@ -92,7 +96,9 @@ fn accelerator(device: &wire::Device, profiles: &[wire::CalibrationProfile]) -> 
         wire::DeviceKind::Cpu => AcceleratorKind::Cpu,
         wire::DeviceKind::Gpu => AcceleratorKind::Gpu,
         wire::DeviceKind::Edgetpu => AcceleratorKind::EdgeTpu,
-        wire::DeviceKind::Unspecified => return Err(format!("device {name}, of an unknown kind {}", device.kind)),
+        wire::DeviceKind::Unspecified => {
+            return Err(format!("device {name}, of an unknown kind {}", device.kind));
+        }
     };
     let multiplexing = match device.multiplexing() {
         wire::Multiplexing::Exclusive => Multiplexing::Exclusive,
@@ -125,7 +131,9 @@ fn accelerator(device: &wire::Device, profiles: &[wire::CalibrationProfile]) -> 
 /// As the profile knows it that was learned from most requests in the device's present power mode.
 fn speed_up(device: &wire::Device, profiles: &[wire::CalibrationProfile]) -> Vec<i64> {
     let of_device = profiles.iter().filter(|profile| {
-        profile.device == device.name && profile.power_mode == device.power_mode && !profile.speed_up.is_empty()
+        profile.device == device.name
+            && profile.power_mode == device.power_mode
+            && !profile.speed_up.is_empty()
     });
     let Some(best) = of_device.max_by_key(|profile| profile.samples) else { return Vec::new() };
     best.speed_up.iter().map_while(|&speed| positive(speed)).take(SPEED_UP_MAX).collect()
@@ -168,7 +176,10 @@ fn objective(objective: &wire::Objective) -> Option<LatencyObjective> {
         Statistic::Mean(true) => None,
         Statistic::Mean(false) => return None,
     };
-    Some(LatencyObjective { latency_micros: positive(objective.latency_ms)?.min(LATENCY_MICROS_MAX), quantile_permille })
+    Some(LatencyObjective {
+        latency_micros: positive(objective.latency_ms)?.min(LATENCY_MICROS_MAX),
+        quantile_permille,
+    })
 }
 
 fn profile(learned: &wire::CalibrationProfile) -> Result<ModelProfile, String> {
@@ -281,7 +292,10 @@ mod tests {
         let seen = Observation {
             epoch: "e".into(),
             devices: vec![device("gpu0")],
-            profiles: vec![learned("a", 5), wire::CalibrationProfile { speed_up: vec![1.0, 1.75, f64::NAN, 2.0], ..learned("b", 9) }],
+            profiles: vec![
+                learned("a", 5),
+                wire::CalibrationProfile { speed_up: vec![1.0, 1.75, f64::NAN, 2.0], ..learned("b", 9) },
+            ],
             ..Default::default()
         };
         let Mapped { status, left_out } = map(&seen);
@@ -305,7 +319,10 @@ mod tests {
         assert_eq!(status.accelerators, [expected]);
         assert_eq!(status.epoch, "e");
         let profile = &status.profiles[0];
-        assert_eq!((profile.service_micros, profile.service_cv_permille, profile.reload_micros), (4500, 100, 1250));
+        assert_eq!(
+            (profile.service_micros, profile.service_cv_permille, profile.reload_micros),
+            (4500, 100, 1250)
+        );
     }
 
     #[test]
@@ -329,12 +346,18 @@ mod tests {
             ..session("camera-7/3")
         };
         let status = mapped(vec![], vec![session("b/1"), own]).status;
-        assert_eq!(status.sessions.iter().map(|session| &session.name[..]).collect::<Vec<_>>(), ["b/1", "camera-7/3"]);
+        assert_eq!(
+            status.sessions.iter().map(|session| &session.name[..]).collect::<Vec<_>>(),
+            ["b/1", "camera-7/3"]
+        );
         let told = &status.sessions[1];
         assert_eq!((&told.model[..], &told.uid[..], &told.reservation[..]), ("detector/3", "u", "r"));
         assert_eq!(told.at_risk.as_deref(), Some("no reason is given"));
         assert_eq!(told.rate_millihertz, 12_500);
-        assert_eq!(told.objective, Some(LatencyObjective { latency_micros: 50_000, quantile_permille: Some(990) }));
+        assert_eq!(
+            told.objective,
+            Some(LatencyObjective { latency_micros: 50_000, quantile_permille: Some(990) })
+        );
         assert_eq!(status.sessions[0].model, "b/1");
     }
 
@@ -352,7 +375,11 @@ mod tests {
         assert!(status.sessions.is_empty());
         assert_eq!(
             left_out,
-            ["device new, of an unknown kind 77", "device odd, shared in an unknown way 4", "session m/1, in an unknown state 99"]
+            [
+                "device new, of an unknown kind 77",
+                "device odd, shared in an unknown way 4",
+                "session m/1, in an unknown state 99"
+            ]
         );
     }
 
@@ -360,11 +387,19 @@ mod tests {
     fn numbers_that_make_no_sense_are_nothing() {
         for bad in [f64::NAN, -1.0, f64::NEG_INFINITY] {
             let accelerator = mapped(
-                vec![wire::Device { quantum_ms: bad, predicted_utilisation: bad, utilisation: bad, ..device("gpu0") }],
+                vec![wire::Device {
+                    quantum_ms: bad,
+                    predicted_utilisation: bad,
+                    utilisation: bad,
+                    ..device("gpu0")
+                }],
                 vec![],
             );
             let accelerator = &accelerator.status.accelerators[0];
-            assert_eq!((accelerator.quantum_micros, accelerator.load_permille, accelerator.busy_permille), (0, 0, 0));
+            assert_eq!(
+                (accelerator.quantum_micros, accelerator.load_permille, accelerator.busy_permille),
+                (0, 0, 0)
+            );
             let mut odd = session("m/1");
             odd.terms = Some(wire::Terms {
                 rate_hz: bad,
@@ -381,7 +416,14 @@ mod tests {
                 ..Default::default()
             };
             let Mapped { status, left_out } = map(&seen);
-            assert_eq!((status.profiles.len(), status.profiles[0].service_cv_permille, status.profiles[0].reload_micros), (1, 0, 0));
+            assert_eq!(
+                (
+                    status.profiles.len(),
+                    status.profiles[0].service_cv_permille,
+                    status.profiles[0].reload_micros
+                ),
+                (1, 0, 0)
+            );
             assert_eq!(left_out, ["a profile of device gpu0, without a service time"]);
         }
     }
@@ -408,14 +450,19 @@ mod tests {
     #[test]
     fn an_objective_without_a_statistic_is_none() {
         assert_eq!(objective(&wire::Objective { statistic: None, latency_ms: 5.0 }), None);
-        assert_eq!(objective(&wire::Objective { statistic: Some(Statistic::Mean(false)), latency_ms: 5.0 }), None);
+        assert_eq!(
+            objective(&wire::Objective { statistic: Some(Statistic::Mean(false)), latency_ms: 5.0 }),
+            None
+        );
     }
 
     #[test]
     fn lists_are_bounded_and_profiles_that_are_known_best_stay() {
         let seen = Observation {
             sessions: (0..SESSIONS_MAX + 3).map(|number| session(&format!("m{number}/1"))).collect(),
-            profiles: (0..PROFILES_MAX + 1).map(|number| learned(&format!("{number:05}"), number as u64 + 1)).collect(),
+            profiles: (0..PROFILES_MAX + 1)
+                .map(|number| learned(&format!("{number:05}"), number as u64 + 1))
+                .collect(),
             ..Default::default()
         };
         let Mapped { status, left_out } = map(&seen);
@@ -437,11 +484,12 @@ mod tests {
 
     #[test]
     fn one_model_in_two_formats_is_one_model() {
-        let index = |name: &str, version: &str| edgemux_proto::inference::repository_index_response::ModelIndex {
-            name: name.into(),
-            version: version.into(),
-            ..Default::default()
-        };
+        let index =
+            |name: &str, version: &str| edgemux_proto::inference::repository_index_response::ModelIndex {
+                name: name.into(),
+                version: version.into(),
+                ..Default::default()
+            };
         let seen = Observation {
             models: vec![index("b", "1"), index("a", "2"), index("b", "1")],
             ..Default::default()

@@ -31,7 +31,11 @@ pub enum Urgency {
 #[must_use]
 pub fn urgency(told: &AcceleratorNodeStatus, now: &AcceleratorNodeStatus) -> Urgency {
     let condition = |status: &AcceleratorNodeStatus| {
-        status.conditions.iter().map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect::<Vec<_>>()
+        status
+            .conditions
+            .iter()
+            .map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()))
+            .collect::<Vec<_>>()
     };
     if told.epoch != now.epoch || condition(told) != condition(now) {
         return Urgency::Now;

@@ -59,7 +59,9 @@ impl FromStr for ServerAddress {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if !path.starts_with('/') {
-                return Err(format!("`{text}` names no absolute path; write unix:/run/edgemux/edgemuxd.sock"));
+                return Err(format!(
+                    "`{text}` names no absolute path; write unix:/run/edgemux/edgemuxd.sock"
+                ));
             }
             return Ok(Self { uri: format!("unix:{path}") });
         }
@@ -69,7 +71,9 @@ impl FromStr for ServerAddress {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
                 Ok(Self { uri: format!("{}://{bare}", if tls.is_some() { "https" } else { "http" }) })
             }
-            _ => Err(format!("`{text}` is neither unix:PATH nor HOST:PORT (127.0.0.1:8001) nor https://HOST:PORT")),
+            _ => Err(format!(
+                "`{text}` is neither unix:PATH nor HOST:PORT (127.0.0.1:8001) nor https://HOST:PORT"
+            )),
         }
     }
 }
@@ -92,7 +96,9 @@ impl ServerAddress {
             cause: innermost(&error),
         };
         let mut endpoint = Endpoint::from_shared(self.uri.clone())
-            .and_then(|endpoint| endpoint.user_agent(concat!("edgemux-publisher/", env!("CARGO_PKG_VERSION"))))
+            .and_then(|endpoint| {
+                endpoint.user_agent(concat!("edgemux-publisher/", env!("CARGO_PKG_VERSION")))
+            })
             .map_err(failed)?
             .connect_timeout(CONNECT_MAX);
         if self.uri.starts_with("https:") {

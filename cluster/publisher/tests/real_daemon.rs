@@ -27,7 +27,8 @@ struct Published {
 
 impl Published {
     fn new(address: &str) -> Self {
-        let server = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+        let server =
+            if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
         let args = Args::parse_from([
             "edgemux-publisher",
             "--node=edge-1",
@@ -45,7 +46,11 @@ impl Published {
     }
 
     /// The last status that was written, once it is as wanted.
-    async fn status(&self, what: &str, wanted: impl Fn(&AcceleratorNodeStatus) -> bool) -> AcceleratorNodeStatus {
+    async fn status(
+        &self,
+        what: &str,
+        wanted: impl Fn(&AcceleratorNodeStatus) -> bool,
+    ) -> AcceleratorNodeStatus {
         eventually(what, PATIENCE, async || {
             let asked = self.server.last("status")?;
             let status: AcceleratorNodeStatus = serde_json::from_value(asked.body["status"].clone()).unwrap();
@@ -55,7 +60,9 @@ impl Published {
     }
 
     async fn ready(&self, status: &str) -> AcceleratorNodeStatus {
-        let ready = |now: &AcceleratorNodeStatus| now.conditions.iter().any(|c| c.type_ == "Ready" && c.status == status);
+        let ready = |now: &AcceleratorNodeStatus| {
+            now.conditions.iter().any(|c| c.type_ == "Ready" && c.status == status)
+        };
         self.status(&format!("Ready is {status}"), ready).await
     }
 
@@ -78,8 +85,10 @@ async fn what_a_daemon_has_and_runs_is_published() {
     let client = daemon.client().await;
     let published = Published::new(daemon.address());
     let status = published.ready("True").await;
-    let kinds: Vec<_> = status.accelerators.iter().map(|device| (device.name.as_str(), device.kind)).collect();
-    let expected = [("cpu0", AcceleratorKind::Cpu), ("gpu0", AcceleratorKind::Gpu), ("tpu0", AcceleratorKind::EdgeTpu)];
+    let kinds: Vec<_> =
+        status.accelerators.iter().map(|device| (device.name.as_str(), device.kind)).collect();
+    let expected =
+        [("cpu0", AcceleratorKind::Cpu), ("gpu0", AcceleratorKind::Gpu), ("tpu0", AcceleratorKind::EdgeTpu)];
     assert_eq!(kinds, expected);
     let cpu = &status.accelerators[0];
     assert_eq!((cpu.multiplexing, cpu.multiplexing_auto), (Multiplexing::Exclusive, false));

@@ -38,6 +38,12 @@ impl Assets {
     pub(crate) fn apiserver(&self) -> PathBuf {
         self.0.join("kube-apiserver")
     }
+
+    /// The server of custom resources by itself, where the API server is too old to hold them to rules: it then passes on to it
+    /// what is of our group.
+    pub(crate) fn extensions(&self) -> Option<PathBuf> {
+        Some(self.0.join("apiextensions-apiserver")).filter(|path| path.is_file())
+    }
 }
 
 /// The workspace's folder.

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 
-/// Writes `ca.crt`, `server.{crt,key}`, `admin.{crt,key}` and `accounts.key` into the folder.
+/// Writes `ca.crt`, `server`, `admin` and `front` with `.crt` and `.key`, and `accounts.key` into the folder.
 pub(crate) fn write(folder: &Path) {
-    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file for a certificate");
+    let write =
+        |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file for a certificate");
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -26,15 +27,20 @@ pub(crate) fn write(folder: &Path) {
         write(&format!("{file}.crt"), certificate.pem());
         write(&format!("{file}.key"), key.serialize_pem());
     };
-    let names = ["localhost", "127.0.0.1", "kubernetes.default.svc"].map(str::to_owned);
+    let names =
+        ["localhost", "127.0.0.1", "kubernetes.default.svc", "extensions.kube-system.svc"].map(str::to_owned);
     let mut server = CertificateParams::new(names).expect("names");
     server.distinguished_name = name("kube-apiserver", None);
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     sign("server", server);
-    let mut admin = CertificateParams::default();
-    admin.distinguished_name = name("admin", Some("system:masters"));
-    admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    sign("admin", admin);
+    for (file, common, organization) in
+        [("admin", "admin", Some("system:masters")), ("front", "front-proxy", None)]
+    {
+        let mut client = CertificateParams::default();
+        client.distinguished_name = name(common, organization);
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        sign(file, client);
+    }
     write("accounts.key", KeyPair::generate().expect("a key").serialize_pem());
 }
 

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::time::Duration;
 
-use edgemux_tests::{PATIENCE, eventually};
+use edgemux_tests::{PATIENCE, Process, eventually};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::PostParams;
@@ -22,6 +23,8 @@ use crate::{certificates, manifests};
 
 /// Where edgemux's own programs are, as it is shipped.
 const NAMESPACE: &str = edgemux_cluster_api::access::NAMESPACE;
+/// A server that is not there yet may take a connection and say nothing.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Tokens outlive every test.
 const TOKEN_S: i64 = 24 * 3600;
 
@@ -32,10 +35,12 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 #[derive(Debug)]
 pub struct ControlPlane {
     // Programs go before their folder, and that before the next may start.
+    extensions: Option<Program>,
     apiserver: Option<Program>,
     etcd: Program,
     assets: Assets,
     port: u16,
+    extensions_port: u16,
     etcd_port: u16,
     has_policies: bool,
     folder: TempDir,
@@ -52,7 +57,7 @@ impl ControlPlane {
         let alone = ALONE.lock().await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         certificates::write(folder.path());
-        let [port, etcd_port, peer_port] = free_ports();
+        let [port, extensions_port, etcd_port, peer_port] = free_ports();
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let etcd = Program::start(
             &assets.etcd(),
@@ -69,14 +74,36 @@ impl ControlPlane {
             &[],
             folder.path().join("etcd.log"),
         );
-        let mut control = Self { apiserver: None, etcd, assets: assets.clone(), port, etcd_port, has_policies: false, folder, _alone: alone };
+        let mut control = Self {
+            extensions: None,
+            apiserver: None,
+            etcd,
+            assets: assets.clone(),
+            port,
+            extensions_port,
+            etcd_port,
+            has_policies: false,
+            folder,
+            _alone: alone,
+        };
         control.start_apiserver().await;
         let admin = control.admin().await;
-        for file in ["namespace.yaml", "crds.yaml", "rbac.yaml"] {
+        for file in ["namespace.yaml", "rbac.yaml"] {
             manifests::apply(&admin, &format!("base/{file}")).await;
         }
-        manifests::established(&admin).await;
-        let version = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy");
+        // Where definitions have a server of their own, they are its.
+        let definitions = match &control.extensions {
+            None => admin.clone(),
+            Some(_) => client(&control.admin_of("extensions", control.extensions_port)).await,
+        };
+        manifests::apply(&definitions, "base/crds.yaml").await;
+        manifests::established(&definitions).await;
+        if control.extensions.is_some() {
+            manifests::pass_on(&admin, control.extensions_port, &control.path("ca.crt")).await;
+        }
+        manifests::served(&admin).await;
+        let version =
+            GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy");
         control.has_policies = discovery::pinned_kind(&admin, &version).await.is_ok();
         if control.has_policies {
             manifests::apply(&admin, "base/admission-policy.yaml").await;
@@ -102,60 +129,84 @@ impl ControlPlane {
             "--authorization-mode=RBAC".into(),
             "--service-cluster-ip-range=10.96.0.0/24".into(),
             "--allow-privileged=true".into(),
-            // What a moment ago was bound by the last API server is not waited for.
-            "--permit-port-sharing=true".into(),
             "--endpoint-reconciler-type=none".into(),
+            format!("--requestheader-client-ca-file={}", path("ca.crt")),
+            "--requestheader-allowed-names=front-proxy".into(),
+            "--requestheader-username-headers=X-Remote-User".into(),
+            "--requestheader-group-headers=X-Remote-Group".into(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
+            format!("--proxy-client-cert-file={}", path("front.crt")),
+            format!("--proxy-client-key-file={}", path("front.key")),
         ];
         let apiserver =
             Program::start(&self.assets.apiserver(), arguments, &[], self.path("kube-apiserver.log"));
         let process = apiserver.process();
         self.apiserver = Some(apiserver);
-        let admin = self.admin().await;
-        eventually("the API server is ready", PATIENCE, async || {
-            assert!(process.is_running(), "kube-apiserver ended: {}", self.apiserver_log());
-            let ready = http_get("/readyz");
-            let answer = tokio::time::timeout(std::time::Duration::from_secs(2), admin.request_text(ready)).await;
-            answer.ok()?.ok().filter(|text| text == "ok")
-        })
-        .await;
+        is_ready(&self.admin().await, process, &self.path("kube-apiserver.log")).await;
+        if let Some(extensions) = self.assets.extensions() {
+            self.start_extensions(&extensions).await;
+        }
+    }
+
+    async fn start_extensions(&mut self, program: &Path) {
+        let path = |name: &str| self.path(name).display().to_string();
+        let front = self.admin_of("admin", self.port).display().to_string();
+        let arguments = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            "--bind-address=127.0.0.1".into(),
+            format!("--secure-port={}", self.extensions_port),
+            format!("--tls-cert-file={}", path("server.crt")),
+            format!("--tls-private-key-file={}", path("server.key")),
+            format!("--kubeconfig={front}"),
+            format!("--authentication-kubeconfig={front}"),
+            format!("--authorization-kubeconfig={front}"),
+            // They ask the API server for resources that it does not have yet.
+            "--disable-admission-plugins=ValidatingAdmissionPolicy,MutatingAdmissionPolicy".into(),
+            "--enable-priority-and-fairness=false".into(),
+        ];
+        let log = self.path("apiextensions-apiserver.log");
+        let extensions = Program::start(program, arguments, &[], log.clone());
+        let process = extensions.process();
+        self.extensions = Some(extensions);
+        is_ready(&client(&self.admin_of("extensions", self.extensions_port)).await, process, &log).await;
     }
 
     /// Ends the API server; its data stays.
     pub async fn stop_apiserver(&mut self) {
         // It waits for its watchers otherwise, for a minute.
+        if let Some(extensions) = self.extensions.take() {
+            extensions.kill().await;
+        }
         self.apiserver.take().expect("it runs").kill().await;
     }
 
     /// A client that may do everything.
     pub async fn admin(&self) -> Client {
+        client(&self.admin_of("admin", self.port)).await
+    }
+
+    fn admin_of(&self, name: &str, port: u16) -> PathBuf {
         let path = |name: &str| self.path(name).display().to_string();
         let user = json!({ "client-certificate": path("admin.crt"), "client-key": path("admin.key") });
-        let file = self.kubeconfig("admin", &user);
-        client(&file).await
+        self.kubeconfig(name, &user, port)
     }
 
     /// The kubeconfig of one of edgemux's accounts, with a token that is of no pod.
     pub async fn account(&self, account: &str) -> PathBuf {
         let token = self.token(account, None).await;
-        self.kubeconfig(account, &json!({ "token": token }))
+        self.kubeconfig(account, &json!({ "token": token }), self.port)
     }
 
     /// The kubeconfig of the publisher on this node: its account, and a token of a pod there.
     pub async fn publisher(&self, node: &str) -> PathBuf {
         let token = self.token(edgemux_cluster_api::access::PUBLISHER, Some(node)).await;
-        self.kubeconfig(&format!("publisher-{node}"), &json!({ "token": token }))
+        self.kubeconfig(&format!("publisher-{node}"), &json!({ "token": token }), self.port)
     }
 
     /// A path in its folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    /// What the API server has logged.
-    #[must_use]
-    pub fn apiserver_log(&self) -> String {
-        std::fs::read_to_string(self.path("kube-apiserver.log")).unwrap_or_default()
     }
 
     /// Whether it is recent enough for ValidatingAdmissionPolicies.
@@ -185,7 +236,11 @@ impl ControlPlane {
             }
         };
         let accounts: Api<ServiceAccount> = Api::namespaced(admin, NAMESPACE);
-        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_S), bound_object_ref: bound, ..Default::default() };
+        let spec = TokenRequestSpec {
+            expiration_seconds: Some(TOKEN_S),
+            bound_object_ref: bound,
+            ..Default::default()
+        };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let issued = accounts.create_token_request(account, &PostParams::default(), &request).await;
         issued.expect("a token").status.expect("a token").token
@@ -216,7 +271,7 @@ impl ControlPlane {
         .await
     }
 
-    fn kubeconfig(&self, name: &str, user: &Value) -> PathBuf {
+    fn kubeconfig(&self, name: &str, user: &Value, port: u16) -> PathBuf {
         let file = self.path(&format!("{name}.kubeconfig"));
         // JSON is YAML.
         let text = json!({
@@ -225,7 +280,7 @@ impl ControlPlane {
             "current-context": "tests",
             "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": name } }],
             "clusters": [{ "name": "tests", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port),
+                "server": format!("https://127.0.0.1:{port}"),
                 "certificate-authority": self.path("ca.crt"),
             } }],
             "users": [{ "name": name, "user": user }],
@@ -250,8 +305,16 @@ pub fn kubeconfig(file: &Path) -> [(&'static str, &OsStr); 1] {
     [("KUBECONFIG", file.as_os_str())]
 }
 
-fn http_get(path: &str) -> http::Request<Vec<u8>> {
-    http::Request::get(path).body(Vec::new()).expect("a request")
+/// Waits until a server says that it is ready.
+async fn is_ready(admin: &Client, process: Process, log: &Path) {
+    eventually("the server is ready", PATIENCE, async || {
+        let said = || std::fs::read_to_string(log).unwrap_or_default();
+        assert!(process.is_running(), "it ended: {}", said());
+        let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
+        let answer = tokio::time::timeout(ANSWER_MAX, admin.request_text(request)).await;
+        answer.ok()?.ok().filter(|text| text == "ok")
+    })
+    .await;
 }
 
 /// Ports that nobody listens on now.

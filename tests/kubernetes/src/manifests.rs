@@ -1,11 +1,15 @@
 //! The shipped manifests, given to an API server as they are.
 
+use std::path::Path;
+
+use edgemux_cluster_api::node::AcceleratorNode;
 use edgemux_tests::{PATIENCE, eventually};
+use k8s_openapi::ByteString;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, Patch, PatchParams, TypeMeta};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, discovery};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::assets::root;
 
@@ -52,4 +56,39 @@ pub(crate) async fn established(client: &Client) {
         })
         .await;
     }
+}
+
+/// Has the API server pass on what is of our group to a server of its own.
+pub(crate) async fn pass_on(admin: &Client, port: u16, ca: &Path) {
+    let ca = std::fs::read(ca).expect("the authority's certificate");
+    let objects = [
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "extensions", "namespace": "kube-system" },
+            "spec": { "type": "ExternalName", "externalName": "localhost", "ports": [{ "port": port }] },
+        }),
+        json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": { "name": "v1alpha1.edgemux.dev" },
+            "spec": {
+                "group": edgemux_cluster_api::GROUP, "version": "v1alpha1",
+                "groupPriorityMinimum": 1000, "versionPriority": 15,
+                "service": { "name": "extensions", "namespace": "kube-system", "port": port },
+                "caBundle": ByteString(ca),
+            },
+        }),
+    ];
+    for object in &objects {
+        eventually(&format!("{} is taken", object["kind"]), PATIENCE, async || {
+            apply_one(admin, object).await.map_err(|error| eprintln!("{error}")).ok()
+        })
+        .await;
+    }
+}
+
+/// Waits until our group is served.
+pub(crate) async fn served(admin: &Client) {
+    let nodes: Api<AcceleratorNode> = Api::all(admin.clone());
+    eventually("AcceleratorNodes can be asked for", PATIENCE, async || {
+        nodes.list(&ListParams::default()).await.ok()
+    })
+    .await;
 }

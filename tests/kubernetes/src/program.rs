@@ -44,11 +44,13 @@ impl Program {
         variables: &[(&str, &OsStr)],
         log: PathBuf,
     ) -> Self {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a file for the log");
+        let file =
+            std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a file for the log");
         let mut command = Command::new(program);
         command.args(arguments).envs(variables.iter().copied()).env_remove("RUST_LOG").stdin(Stdio::null());
         command.stdout(file.try_clone().expect("the same file")).stderr(file).kill_on_drop(true);
-        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let process = Process::of(child.id().expect("it runs")).expect("it runs");
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { name, child, process, log }

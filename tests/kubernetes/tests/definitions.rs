@@ -42,7 +42,9 @@ async fn said(client: &Client, object: &Value) -> Option<String> {
 }
 
 async fn refuses(client: &Client, message: &str, object: Value) {
-    let said = said(client, &object).await.unwrap_or_else(|| panic!("it is taken, and not refused with {message:?}: {object}"));
+    let said = said(client, &object)
+        .await
+        .unwrap_or_else(|| panic!("it is taken, and not refused with {message:?}: {object}"));
     assert!(said.contains(message), "{said:?}, and not {message:?}");
 }
 
@@ -57,7 +59,11 @@ async fn objects_are_held_to_the_rules_of_their_definitions() {
     let client = &control.admin().await;
 
     takes(client, session(|_| ())).await;
-    takes(client, session(|spec| spec["model"] = json!({ "name": "a.b_c-D", "version": 3, "digest": DIGEST }))).await;
+    takes(
+        client,
+        session(|spec| spec["model"] = json!({ "name": "a.b_c-D", "version": 3, "digest": DIGEST })),
+    )
+    .await;
     takes(client, session(|spec| *spec = json!({ "model": { "name": "m" } }))).await;
     takes(client, session(|spec| spec["objective"] = json!({ "latencyMicros": 1 }))).await;
     takes(client, session(|spec| spec["kinds"] = json!(["Cpu", "Gpu", "EdgeTpu"]))).await;
@@ -66,9 +72,11 @@ async fn objects_are_held_to_the_rules_of_their_definitions() {
 
     let together = "a rate and an objective go together";
     refuses(client, together, session(|spec| drop(spec.as_object_mut().unwrap().remove("objective")))).await;
-    refuses(client, together, session(|spec| drop(spec.as_object_mut().unwrap().remove("rateMillihertz")))).await;
+    refuses(client, together, session(|spec| drop(spec.as_object_mut().unwrap().remove("rateMillihertz"))))
+        .await;
     for name in ["", "a b", "../x", ".", "..", &"m".repeat(65)] {
-        let said = said(client, &session(|spec| spec["model"]["name"] = json!(name))).await.expect("it is refused");
+        let said =
+            said(client, &session(|spec| spec["model"]["name"] = json!(name))).await.expect("it is refused");
         assert!(said.contains("a model's name is 1 to 64") || said.contains("64"), "{name:?}: {said}");
     }
     let digest = "a digest is 64 hexadecimal digits in lower case";
@@ -125,7 +133,8 @@ async fn examples_are_taken_and_defaults_are_filled_in() {
     let patch = json!({ "status": { "phase": "Ready" } });
     let patched = sessions.patch("detector", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     assert_eq!(patched.status, None);
-    let patched = sessions.patch_status("detector", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    let patched =
+        sessions.patch_status("detector", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     assert!(patched.status.is_some());
 
     // By `kubectl scale` and what does as it does.
@@ -144,7 +153,11 @@ async fn examples_are_taken_and_defaults_are_filled_in() {
 
 async fn create<K>(api: &Api<K>, object: Value) -> K
 where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
+    K: Resource<Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + serde::Serialize
+        + std::fmt::Debug,
 {
     let object: K = serde_json::from_value(object).unwrap();
     api.create(&PostParams::default(), &object).await.unwrap()

@@ -1,6 +1,8 @@
 //! The shipped roles allow what the table says, and nothing else; a publisher writes of its own node alone.
 
-use edgemux_cluster_api::access::{Access, CONTROLLER, NAMESPACE, OF_CONTROLLER, OF_PUBLISHER, PUBLISHER, allows};
+use edgemux_cluster_api::access::{
+    Access, CONTROLLER, NAMESPACE, OF_CONTROLLER, OF_PUBLISHER, PUBLISHER, allows,
+};
 use edgemux_cluster_api::node::AcceleratorNode;
 use edgemux_cluster_api::session::InferenceSession;
 use edgemux_kubernetes_tests::{ControlPlane, assets, client, skipped};
@@ -31,7 +33,14 @@ const RESOURCES: [(&str, &str); 14] = [
     ("rbac.authorization.k8s.io", "clusterrolebindings"),
 ];
 
-async fn may(admin: &Client, account: &str, group: &str, resource: &str, verb: &str, namespace: &str) -> bool {
+async fn may(
+    admin: &Client,
+    account: &str,
+    group: &str,
+    resource: &str,
+    verb: &str,
+    namespace: &str,
+) -> bool {
     let reviews: Api<SubjectAccessReview> = Api::all(admin.clone());
     let (resource, subresource) = match resource.split_once('/') {
         Some((resource, sub)) => (resource, Some(sub.to_owned())),
@@ -135,7 +144,11 @@ async fn a_publisher_reads_nothing_and_writes_no_sessions() {
         nodes.delete("edge-1", &at_once).await.map(drop).unwrap_err(),
         nodes.list(&all).await.map(drop).unwrap_err(),
         secrets.list(&all).await.map(drop).unwrap_err(),
-        elsewhere.patch("edge-1", &by_publisher(), &Patch::Apply(lease("edge-1"))).await.map(drop).unwrap_err(),
+        elsewhere
+            .patch("edge-1", &by_publisher(), &Patch::Apply(lease("edge-1")))
+            .await
+            .map(drop)
+            .unwrap_err(),
     ] {
         assert!(matches!(&error, kube::Error::Api(status) if status.is_forbidden()), "{error}");
     }
@@ -146,7 +159,10 @@ async fn a_publisher_writes_of_its_own_node_alone() {
     let Some(assets) = assets("a_publisher_writes_of_its_own_node_alone") else { return };
     let control = ControlPlane::start(&assets).await;
     if !control.has_policies() {
-        return skipped("a_publisher_writes_of_its_own_node_alone", "this API server has no ValidatingAdmissionPolicy");
+        return skipped(
+            "a_publisher_writes_of_its_own_node_alone",
+            "this API server has no ValidatingAdmissionPolicy",
+        );
     }
     let admin = control.admin().await;
     let publisher = client(&control.publisher("edge-1").await).await;

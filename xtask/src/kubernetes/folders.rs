@@ -21,7 +21,11 @@ fn visit(folder: &Path, wrong: &mut Vec<String>) -> Result<()> {
     let (mut files, mut folders) = (BTreeSet::new(), Vec::new());
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
-        if path.is_dir() { folders.push(path) } else { files.insert(path); }
+        if path.is_dir() {
+            folders.push(path)
+        } else {
+            files.insert(path);
+        }
     }
     let manifests = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "toml");
     files.retain(manifests);
@@ -51,7 +55,9 @@ fn named(kustomization: &Path) -> Result<Vec<String>> {
             let files = texts(&generator["files"]).map(|file| file.rsplit('=').next().unwrap_or(file));
             paths.extend(files.map(str::to_owned));
         }
-        paths.extend(lists("patches").into_iter().filter_map(|patch| patch["path"].as_str()).map(str::to_owned));
+        paths.extend(
+            lists("patches").into_iter().filter_map(|patch| patch["path"].as_str()).map(str::to_owned),
+        );
     }
     Ok(paths)
 }
@@ -64,12 +70,18 @@ mod tests {
     fn what_is_named_and_missing_and_what_is_there_and_not_named_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
-        write(KUSTOMIZATION, "resources: [a.yaml, b.yaml]\nconfigMapGenerator: [{name: x, files: [k=c.toml]}]\n");
+        write(
+            KUSTOMIZATION,
+            "resources: [a.yaml, b.yaml]\nconfigMapGenerator: [{name: x, files: [k=c.toml]}]\n",
+        );
         write("a.yaml", "");
         write("c.toml", "");
         write("d.yaml", "");
         let wrong = check(folder.path()).unwrap();
         assert_eq!(wrong.len(), 2, "{wrong:?}");
-        assert!(wrong[0].ends_with("b.yaml does not exist") && wrong[1].contains("d.yaml is named by no"), "{wrong:?}");
+        assert!(
+            wrong[0].ends_with("b.yaml does not exist") && wrong[1].contains("d.yaml is named by no"),
+            "{wrong:?}"
+        );
     }
 }

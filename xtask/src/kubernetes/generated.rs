@@ -26,6 +26,7 @@ pub(super) fn check() -> Result<()> {
 }
 
 fn made(what: &str) -> Result<String> {
-    let command = ["run", "--quiet", "--package", "edgemux-cluster-api", "--example", "manifests", "--", what];
+    let command =
+        ["run", "--quiet", "--package", "edgemux-cluster-api", "--example", "manifests", "--", what];
     Ok(String::from_utf8(cargo_output(&command)?)?)
 }

@@ -41,7 +41,9 @@ pub(crate) fn check() -> Result<()> {
 fn structure() -> Result<Vec<String>> {
     let mut wrong = folders::check(&folder())?;
     let mut base = Vec::new();
-    for file in ["namespace.yaml", "crds.yaml", "rbac.yaml", "admission-policy.yaml", "controller.yaml", "node.yaml"] {
+    for file in
+        ["namespace.yaml", "crds.yaml", "rbac.yaml", "admission-policy.yaml", "controller.yaml", "node.yaml"]
+    {
         base.extend(documents(&format!("base/{file}"))?);
     }
     wrong.extend(workloads::check("base", &base, true));

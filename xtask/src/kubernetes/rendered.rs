@@ -66,7 +66,7 @@ fn render(kubectl: &Path, place: &Path) -> Result<Vec<Value>> {
 /// Each component does by itself, not only as our overlays put them together.
 fn with_component(kubectl: &Path, component: &str) -> Result<Vec<Value>> {
     // Kustomizations reach others by relative paths only.
-    let work = tempfile::tempdir_in(crate::run::root().join("target")).context("a temporary folder in target")?;
+    let work = tempfile::tempdir().context("a temporary folder")?;
     let copied = work.path().join("kubernetes");
     copy(&folder(), &copied)?;
     let place = work.path().join("together");
@@ -83,7 +83,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() { copy(&entry.path(), &to)? } else { drop(std::fs::copy(entry.path(), to)?) }
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
     }
     Ok(())
 }
@@ -92,7 +96,8 @@ fn misplaced(place: &str, object: &Value) -> Option<String> {
     let kind = object["kind"].as_str().unwrap_or_default();
     let wanted = if WITHOUT_NAMESPACE.contains(&kind) { None } else { Some(NAMESPACE) };
     let namespace = object["metadata"]["namespace"].as_str();
-    (namespace != wanted).then(|| format!("{place}: {kind} {} lies in {namespace:?}", object["metadata"]["name"]))
+    (namespace != wanted)
+        .then(|| format!("{place}: {kind} {} lies in {namespace:?}", object["metadata"]["name"]))
 }
 
 /// Where the host has the daemon, the pod has the publisher alone, and reaches the host's socket.
@@ -101,11 +106,13 @@ fn components(place: &str, objects: &[Value]) -> Vec<String> {
     let Some(spec) = daemon_set.map(|set| &set["spec"]["template"]["spec"]) else {
         return vec![format!("{place}: no DaemonSet")];
     };
-    let names: Vec<_> = spec["containers"].as_array().into_iter().flatten().map(|c| c["name"].as_str()).collect();
+    let mut names: Vec<_> =
+        spec["containers"].as_array().into_iter().flatten().map(|c| c["name"].as_str()).collect();
     let expected: &[_] = match place {
         "overlays/host-daemon" | "overlays/microk8s" => &[Some("publisher")],
         _ => &[Some("edgemuxd"), Some("publisher")],
     };
+    names.sort();
     let mut wrong = Vec::new();
     if names != expected {
         wrong.push(format!("{place}: containers {names:?}"));

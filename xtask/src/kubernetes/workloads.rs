@@ -11,7 +11,8 @@ const PRIVILEGED: &str = "coral-pcie";
 pub(super) fn check(place: &str, objects: &[Value], bare: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
-    let accounts: BTreeSet<_> = of_kind(objects, "ServiceAccount").filter_map(|o| o["metadata"]["name"].as_str()).collect();
+    let accounts: BTreeSet<_> =
+        of_kind(objects, "ServiceAccount").filter_map(|o| o["metadata"]["name"].as_str()).collect();
     for object in objects {
         let [kind, name, namespace] = ["/kind", "/metadata/name", "/metadata/namespace"]
             .map(|at| object.pointer(at).and_then(Value::as_str).unwrap_or_default());
@@ -31,17 +32,25 @@ pub(super) fn check(place: &str, objects: &[Value], bare: bool) -> Vec<String> {
             tell(format!("the account {account:?} is not there"));
         }
         if object["spec"]["selector"]["matchLabels"].as_object().is_none_or(|wanted| {
-            wanted.iter().any(|(key, value)| object["spec"]["template"]["metadata"]["labels"].get(key) != Some(value))
+            wanted
+                .iter()
+                .any(|(key, value)| object["spec"]["template"]["metadata"]["labels"].get(key) != Some(value))
         }) {
             tell("its selector does not choose its pods".into());
         }
         if spec["securityContext"]["seccompProfile"]["type"] != "RuntimeDefault" {
             tell("no seccomp profile".into());
         }
-        let volumes: BTreeSet<_> = list(&spec["volumes"]).filter_map(|volume| volume["name"].as_str()).collect();
+        let volumes: BTreeSet<_> =
+            list(&spec["volumes"]).filter_map(|volume| volume["name"].as_str()).collect();
         for container in list(&spec["containers"]) {
             let called = container["name"].as_str().unwrap_or_default();
-            container_is_held(container, place, &mut |what| tell(format!("container {called}: {what}")), bare);
+            container_is_held(
+                container,
+                place,
+                &mut |what| tell(format!("container {called}: {what}")),
+                bare,
+            );
             for mount in list(&container["volumeMounts"]).filter_map(|mount| mount["name"].as_str()) {
                 if !volumes.contains(mount) {
                     tell(format!("container {called} mounts {mount}, which is no volume"));

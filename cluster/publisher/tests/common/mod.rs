@@ -79,7 +79,8 @@ impl ApiServer {
                 this.asked.lock().unwrap().push(asked);
                 match answer {
                     Some((code, body)) => {
-                        let response = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                        let response =
+                            Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
                         respond.send_response(response.unwrap());
                     }
                     None => unanswered.push(respond),
