@@ -7,7 +7,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// Writes `ca.crt`, `server`, `admin` and `front` with `.crt` and `.key`, and `accounts.key` into the folder.
+/// Writes `ca.crt`, `server`, `admin` and `front` with `.crt` and `.key`, and `accounts.{key,pub}` into the folder.
 pub(crate) fn write(folder: &Path) {
     let write =
         |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file for a certificate");
@@ -41,7 +41,9 @@ pub(crate) fn write(folder: &Path) {
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         sign(file, client);
     }
-    write("accounts.key", KeyPair::generate().expect("a key").serialize_pem());
+    let accounts = KeyPair::generate().expect("a key");
+    write("accounts.key", accounts.serialize_pem());
+    write("accounts.pub", accounts.public_key_pem());
 }
 
 fn name(common: &str, organization: Option<&str>) -> DistinguishedName {

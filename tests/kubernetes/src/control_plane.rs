@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use edgemux_tests::{PATIENCE, Process, eventually};
+use edgemux_tests::{PATIENCE, Process};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::PostParams;
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::assets::Assets;
+use crate::eventually;
 use crate::program::Program;
 use crate::{certificates, manifests};
 
@@ -124,7 +125,7 @@ impl ControlPlane {
             format!("--tls-private-key-file={}", path("server.key")),
             format!("--client-ca-file={}", path("ca.crt")),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
-            format!("--service-account-key-file={}", path("accounts.key")),
+            format!("--service-account-key-file={}", path("accounts.pub")),
             format!("--service-account-signing-key-file={}", path("accounts.key")),
             "--authorization-mode=RBAC".into(),
             "--service-cluster-ip-range=10.96.0.0/24".into(),

@@ -5,6 +5,8 @@
 //! and passes. The programs are found beside the tests, in `target/PROFILE`, or where `EDGEMUXD`, `EDGEMUX_PUBLISHER` and
 //! `EDGEMUX_CONTROLLER` say.
 
+use std::time::{Duration, Instant};
+
 mod assets;
 mod certificates;
 mod control_plane;
@@ -17,3 +19,18 @@ pub use self::control_plane::{ControlPlane, client, free_ports, kubeconfig};
 pub use self::manifests::shipped;
 pub use self::node::EdgeNode;
 pub use self::program::{Program, binary};
+
+/// An API server is not to be kept from its work by being asked.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks again and again until there is something to see, and returns it; panics with `what` after `within`.
+pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use edgemux_cluster_api::node::AcceleratorNode;
-use edgemux_tests::{PATIENCE, eventually};
+use edgemux_tests::PATIENCE;
 use k8s_openapi::ByteString;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams, TypeMeta};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, discovery};
 use serde_json::{Value, json};
 
 use crate::assets::root;
+use crate::eventually;
 
 /// The objects of a file below `deploy/kubernetes`.
 #[must_use]
@@ -34,15 +35,26 @@ pub(crate) async fn apply(client: &Client, file: &str) {
 }
 
 async fn apply_one(client: &Client, object: &Value) -> kube::Result<()> {
+    let (api, name) = api_of(client, object).await?;
+    api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(object)).await.map(drop)
+}
+
+async fn create(client: &Client, object: &Value) -> kube::Result<()> {
+    let (api, _) = api_of(client, object).await?;
+    let object = serde_json::from_value(object.clone()).expect("an object");
+    api.create(&PostParams::default(), &object).await.map(drop)
+}
+
+async fn api_of<'a>(client: &Client, object: &'a Value) -> kube::Result<(Api<DynamicObject>, &'a str)> {
     let types: TypeMeta = serde_json::from_value(object.clone()).expect("apiVersion and kind");
     let kind = GroupVersionKind::try_from(&types).expect("an apiVersion");
     let (resource, _) = discovery::pinned_kind(client, &kind).await?;
     let name = object["metadata"]["name"].as_str().expect("a name");
-    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+    let api = match object["metadata"]["namespace"].as_str() {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(object)).await.map(drop)
+    Ok((api, name))
 }
 
 /// Waits until what was defined can be asked for.
@@ -64,7 +76,7 @@ pub(crate) async fn pass_on(admin: &Client, port: u16, ca: &Path) {
     let objects = [
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": "extensions", "namespace": "kube-system" },
-            "spec": { "type": "ExternalName", "externalName": "localhost", "ports": [{ "port": port }] },
+            "spec": { "type": "ExternalName", "externalName": "localhost", "ports": [{ "port": port, "protocol": "TCP" }] },
         }),
         json!({
             "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": { "name": "v1alpha1.edgemux.dev" },
@@ -78,7 +90,7 @@ pub(crate) async fn pass_on(admin: &Client, port: u16, ca: &Path) {
     ];
     for object in &objects {
         eventually(&format!("{} is taken", object["kind"]), PATIENCE, async || {
-            apply_one(admin, object).await.map_err(|error| eprintln!("{error}")).ok()
+            create(admin, object).await.map_err(|error| eprintln!("{error}")).ok()
         })
         .await;
     }

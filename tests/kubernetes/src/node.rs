@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use edgemux_cluster_api::node::AcceleratorNode;
-use edgemux_tests::{Client as DaemonClient, Daemon, Emulated, PATIENCE, Setup, eventually};
+use edgemux_tests::{Client as DaemonClient, Daemon, Emulated, PATIENCE, Setup};
 use kube::{Api, Client};
 
 use crate::control_plane::{ControlPlane, free_ports, kubeconfig};
+use crate::eventually;
 use crate::program::{Program, binary};
 
 /// One emulated GPU.

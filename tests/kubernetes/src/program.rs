@@ -96,7 +96,12 @@ impl Drop for Program {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
-            let last = lines[lines.len().saturating_sub(60)..].join("\n");
+            let last = &lines[lines.len().saturating_sub(30)..];
+            let last: Vec<String> = last.iter().map(|line| line.chars().take(300).collect()).collect();
+            let last = last.join(
+                "
+",
+            );
             eprintln!("=== the last of {}'s log\n{last}\n===", self.name);
         }
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use edgemux_cluster_api::access::NAMESPACE;
 use edgemux_cluster_api::node::AcceleratorNode;
-use edgemux_kubernetes_tests::{ControlPlane, EdgeNode, assets};
+use edgemux_kubernetes_tests::{ControlPlane, EdgeNode, assets, eventually};
 use edgemux_proto::edgemux::v1::FenceRequest;
-use edgemux_tests::{Emulated, PATIENCE, eventually, terms};
+use edgemux_tests::{Emulated, PATIENCE, terms};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};

@@ -5,8 +5,8 @@ use edgemux_cluster_api::access::{
 };
 use edgemux_cluster_api::node::AcceleratorNode;
 use edgemux_cluster_api::session::InferenceSession;
-use edgemux_kubernetes_tests::{ControlPlane, assets, client, skipped};
-use edgemux_tests::{PATIENCE, eventually};
+use edgemux_kubernetes_tests::{ControlPlane, assets, client, eventually, skipped};
+use edgemux_tests::PATIENCE;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
