@@ -10,8 +10,13 @@ use crate::run::cargo_output;
 /// Each crate and the crates of the workspace that it may use. Tests may use what they test with.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-calibration", &[]),
-    ("edgemux-cluster-api", &[]),
     ("edgemux-publisher", &["edgemux-cluster-api", "edgemux-proto"]),
+    ("edgemux-placement", &["edgemux-calibration"]),
+    ("edgemux-cluster-api", &[]),
+    (
+        "edgemux-controller",
+        &["edgemux-calibration", "edgemux-cluster-api", "edgemux-placement", "edgemux-proto"],
+    ),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
@@ -36,14 +41,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-tflite-common",
         ],
     ),
-    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-proto"]),
+    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-placement", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
     ("edgemux-kubernetes-tests", &["edgemux-cluster-api", "edgemux-tests"]),
     ("xtask", &[]),
 ];
 
 /// Crates that must stay free of an asynchronous runtime and of sockets, whatever way they might come in.
-const WITHOUT_IO: &[&str] = &["edgemux-calibration", "edgemux-multiplexer"];
+const WITHOUT_IO: &[&str] = &["edgemux-calibration", "edgemux-multiplexer", "edgemux-placement"];
 
 pub(crate) fn check() -> Result<()> {
     let metadata = cargo_output(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;

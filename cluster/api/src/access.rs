@@ -74,14 +74,14 @@ pub const OF_CONTROLLER: &[Access] = &[
     Access {
         group: GROUP,
         resource: "acceleratornodes",
-        verbs: &["get", "list", "watch"],
+        verbs: &["list", "watch"],
         scope: Scope::Cluster,
         reason: "where sessions can go",
     },
     Access {
         group: GROUP,
         resource: "inferencesessions",
-        verbs: &["get", "list", "patch", "watch"],
+        verbs: &["list", "patch", "watch"],
         scope: Scope::Cluster,
         reason: "what is asked for; the finaliser is put there and taken away",
     },
@@ -102,7 +102,7 @@ pub const OF_CONTROLLER: &[Access] = &[
     Access {
         group: "coordination.k8s.io",
         resource: "leases",
-        verbs: &["create", "get", "list", "patch", "update", "watch"],
+        verbs: &["create", "get", "list", "update", "watch"],
         scope: Scope::Own,
         reason: "which nodes are alive; which controller leads",
     },

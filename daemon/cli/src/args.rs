@@ -184,6 +184,9 @@ mod tests {
             "edgemux plan --example pi",
             "edgemux experiment",
             "edgemux experiment published",
+            "edgemux experiment cluster",
+            "edgemux experiment cluster --out a --seeds 0",
+            "edgemux experiment cluster --out a --nodes 4,0",
             "edgemux completions",
             "edgemux completions tcl",
         ] {

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::client::ConnectError;
 use crate::daemon::DaemonError;
+use crate::experiment::cluster::ClusterError;
 use crate::experiment::published::PublishedError;
 use crate::plan::PlanError;
 use crate::rpc::RpcError;
@@ -34,6 +35,8 @@ pub(crate) enum Error {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Published(#[from] Box<PublishedError>),
+    #[error(transparent)]
+    Cluster(#[from] Box<ClusterError>),
     #[error("{0}")]
     Usage(String),
     #[error(
@@ -80,6 +83,7 @@ impl Error {
             Error::Daemon(_) => "DAEMON",
             Error::Plan(error) => error.code(),
             Error::Published(error) => error.code(),
+            Error::Cluster(error) => error.code(),
             Error::Usage(_) => "USAGE",
             Error::NotReleased { cause, .. } => cause.code(),
             Error::Read { .. } => "FILE",
