@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-placement", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
-    ("edgemux-kubernetes-tests", &["edgemux-cluster-api", "edgemux-tests"]),
+    ("edgemux-kubernetes-tests", &["edgemux-cluster-api", "edgemux-proto", "edgemux-tests"]),
     ("xtask", &[]),
 ];
 

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 mod assets;
 mod certificates;
 mod control_plane;
+mod ground;
 mod manifests;
 mod node;
 mod program;
 
 pub use self::assets::{Assets, assets, skipped};
 pub use self::control_plane::{ControlPlane, client, free_ports, kubeconfig};
+pub use self::ground::{Ground, session};
 pub use self::manifests::shipped;
 pub use self::node::EdgeNode;
 pub use self::program::{Program, binary};

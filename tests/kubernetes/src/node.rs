@@ -81,6 +81,12 @@ impl EdgeNode {
         self.daemon.as_ref().expect("the daemon runs")
     }
 
+    /// Whether its daemon is there.
+    #[must_use]
+    pub fn has_daemon(&self) -> bool {
+        self.daemon.is_some()
+    }
+
     /// Its publisher, which must be there.
     #[must_use]
     pub fn publisher(&self) -> &Program {
