@@ -44,6 +44,7 @@ pub struct ControlPlane {
     extensions_port: u16,
     etcd_port: u16,
     has_policies: bool,
+    is_set_up: bool,
     folder: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
@@ -84,6 +85,7 @@ impl ControlPlane {
             extensions_port,
             etcd_port,
             has_policies: false,
+            is_set_up: false,
             folder,
             _alone: alone,
         };
@@ -103,6 +105,7 @@ impl ControlPlane {
             manifests::pass_on(&admin, control.extensions_port, &control.path("ca.crt")).await;
         }
         manifests::served(&admin).await;
+        control.is_set_up = true;
         let version =
             GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy");
         control.has_policies = discovery::pinned_kind(&admin, &version).await.is_ok();
@@ -146,6 +149,9 @@ impl ControlPlane {
         is_ready(&self.admin().await, process, &self.path("kube-apiserver.log")).await;
         if let Some(extensions) = self.assets.extensions() {
             self.start_extensions(&extensions).await;
+        }
+        if self.is_set_up {
+            manifests::served(&self.admin().await).await;
         }
     }
 

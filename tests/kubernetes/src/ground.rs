@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use edgemux_cluster_api::access::{CONTROLLER, NAMESPACE};
-use edgemux_cluster_api::session::{InferenceSession, Phase, PlacementState};
+use edgemux_cluster_api::session::{InferenceSession, Phase, Placement, PlacementState};
 use edgemux_proto::edgemux::v1::{ListDevicesRequest, ListSessionsRequest, SessionState};
 use edgemux_tests::{Emulated, Process};
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -69,7 +69,7 @@ impl Ground {
             format!("--namespace={NAMESPACE}"),
             format!("--metrics=127.0.0.1:{port}"),
             format!("--grace-s={GRACE_S}"),
-            "--lease-duration-s=3".into(),
+            "--lease-duration-s=10".into(),
             "--reservation-ttl-s=10".into(),
         ];
         let program = binary("EDGEMUX_CONTROLLER", "edgemux-controller");
@@ -134,7 +134,7 @@ impl Ground {
         let listed = self.sessions().list(&ListParams::default()).await.expect("a list").items;
         let place = |session: InferenceSession| {
             let status = session.status?;
-            let place = status.placements.first()?;
+            let place = status.placements.iter().find(|place| place.state == PlacementState::Ready)?;
             Some((session.metadata.name?, format!("{} {}", place.node, place.epoch)))
         };
         listed.into_iter().filter_map(place).collect()
@@ -152,10 +152,16 @@ impl Ground {
             let Some(status) = session.status else { return Err(format!("{name} has no status")) };
             let fresh = Some(status.observed_generation) == session.metadata.generation;
             let wanted = usize::try_from(session.spec.replicas).unwrap_or_default();
-            let ready = status.placements.iter().all(|place| place.state == PlacementState::Ready);
+            // A node that is away cannot be told; what it had there is remembered until it can.
+            let away = |place: &Placement| {
+                let here = self.nodes.iter().find(|node| node.name() == place.node);
+                place.state == PlacementState::Leaving && here.is_some_and(|node| !node.has_daemon())
+            };
+            let places: Vec<_> = status.placements.iter().filter(|place| !away(place)).cloned().collect();
+            let ready = places.iter().all(|place| place.state == PlacementState::Ready);
             match status.phase {
-                Phase::Ready if fresh && ready && status.placements.len() == wanted => placed += 1,
-                Phase::Refused if fresh && status.placements.is_empty() => {
+                Phase::Ready if fresh && ready && places.len() == wanted => placed += 1,
+                Phase::Refused if fresh && places.is_empty() => {
                     let reasons =
                         status.rejections.iter().all(|r| !r.reason.is_empty() && !r.message.is_empty());
                     if status.rejections.is_empty() || !reasons {
@@ -165,7 +171,7 @@ impl Ground {
                 }
                 phase => return Err(format!("{name} is {phase:?}: {:?}", status.placements)),
             }
-            for place in status.placements {
+            for place in places {
                 if !claimed.entry(place.node.clone()).or_default().insert(place.uid.clone()) {
                     return Err(format!("{} is claimed twice on {}", place.uid, place.node));
                 }

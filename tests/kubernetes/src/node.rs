@@ -11,12 +11,15 @@ use crate::control_plane::{ControlPlane, free_ports, kubeconfig};
 use crate::eventually;
 use crate::program::{Program, binary};
 
-/// One emulated GPU.
+/// One emulated GPU, and formulas alone to decide: what is tested here is not how well daemons predict.
 const DEVICES: &str = "
+[admission]
+simulated-requests = 0
 [[device]]
 name = 'gpu0'
 kind = 'gpu'
 runtimes = ['emulator']
+multiplexing = 'exclusive'
 ";
 
 /// A daemon on a port of its own, and its publisher, each of which may be away.

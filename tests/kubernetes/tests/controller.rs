@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 /// A bound on hanging, on a machine that does other things besides.
-const SETTLED: Duration = Duration::from_secs(180);
+const SETTLED: Duration = Duration::from_secs(300);
 
 fn sessions(prefix: &str, count: usize, rate_hz: u32) -> Vec<Value> {
     (0..count).map(|number| session(&format!("{prefix}-{number}"), rate_hz)).collect()
@@ -137,7 +137,7 @@ async fn of_two_controllers_one_acts_and_the_other_takes_over() {
     // The first is frozen in the middle of work for longer than its Lease holds, and goes on beside the second.
     ground.create(&sessions("b", 15, 4)).await;
     let frozen = ground.freeze();
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
     ground.create(&sessions("c", 5, 4)).await;
     ground.thaw(frozen);
     assert_eq!(ground.settled(SETTLED).await, (40, 0));
