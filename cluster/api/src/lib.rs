@@ -15,6 +15,7 @@
     reason = "columns of a definition are of the same type more than once"
 )]
 
+pub mod access;
 pub mod crds;
 pub mod node;
 pub mod objective;
