@@ -124,6 +124,36 @@ async fn a_name_is_one_callers_and_no_models() {
 }
 
 #[tokio::test]
+async fn what_serves_stays_the_callers_until_the_next_generation_serves() {
+    let (_daemon, client) = two_models().await;
+    let first = serve(&client, asked("u", "a", "mine", 10.0)).await;
+    let of = |generation, rate_hz| ReserveRequest { generation, ..asked("u", "a", "mine", rate_hz) };
+    // Reserved and given back: nothing has changed.
+    let second = client.reserve_with(of(2, 12.0)).await.unwrap();
+    client.release(&second.reservation).await.unwrap();
+    // Reserved and left alone: it ends by itself.
+    let third = ReserveRequest { ttl_s: 0.05, ..of(3, 13.0) };
+    client.reserve_with(third).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(80)).await;
+    let session = client.session("mine").await;
+    assert_eq!((session.uid.as_str(), session.generation), ("u", 1));
+    assert_eq!(session.reservation, first.reservation);
+    assert_eq!(client.commit(&first.reservation).await.unwrap().id, "mine/1", "it serves all the while");
+    // The next one takes its place when it is ready, and then the old one is nobody's.
+    let fourth = serve(&client, of(4, 14.0)).await;
+    let session = client.session("mine").await;
+    assert_eq!((session.generation, session.reservation.as_str()), (4, fourth.reservation.as_str()));
+    assert_eq!(client.release(&first.reservation).await.unwrap_err().code(), Code::NotFound);
+    let other = ReserveRequest { generation: 4, ..asked("u", "b", "mine", 14.0) };
+    assert_code(client.reserve_with(other).await, Code::FailedPrecondition, "count the generation up");
+    // Another model takes the name over in the same way.
+    let fifth = ReserveRequest { generation: 5, ..asked("u", "b", "mine", 1.0) };
+    serve(&client, fifth).await;
+    assert_eq!(client.session("mine").await.source_model, "b");
+    assert_eq!(client.session_names().await, ["mine/1"]);
+}
+
+#[tokio::test]
 async fn another_file_than_the_one_that_is_wanted_is_refused() {
     let (daemon, client) = two_models().await;
     let file = daemon.setup().models().join("a/1/model.emu.toml");

@@ -10,7 +10,13 @@ use crate::run::cargo_output;
 /// Each crate and the crates of the workspace that it may use. Tests may use what they test with.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-calibration", &[]),
+    ("edgemux-publisher", &["edgemux-cluster-api", "edgemux-proto"]),
     ("edgemux-placement", &["edgemux-calibration"]),
+    ("edgemux-cluster-api", &[]),
+    (
+        "edgemux-controller",
+        &["edgemux-calibration", "edgemux-cluster-api", "edgemux-placement", "edgemux-proto"],
+    ),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
@@ -37,6 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-placement", "edgemux-proto"]),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
+    ("edgemux-kubernetes-tests", &["edgemux-cluster-api", "edgemux-proto", "edgemux-tests"]),
     ("xtask", &[]),
 ];
 

@@ -3,6 +3,7 @@
 
 mod docs;
 mod edges;
+mod kubernetes;
 mod manual;
 mod native;
 mod package;
@@ -24,9 +25,10 @@ usage: cargo xtask COMMAND
   test             build the binaries, then run every test: Rust, end to end, and the Python clients'
                    (needs Python 3.10 to 3.13 with venv and pip; its packages and the native libraries of some
                    runtimes are fetched once, into the cache directory)
-  check            format, clippy, documentation, dependency edges, shipped configuration files, systemd units, manual and
-                   completions
-  docs             write docs/configuration.md from systemd/edgemuxd.toml
+  check            format, clippy, documentation, dependency edges, shipped configuration files, systemd units, Kubernetes
+                   manifests, manual and completions
+  docs             write docs/configuration.md from systemd/edgemuxd.toml, and of deploy/kubernetes the definitions and roles
+                   from cluster/api
   native [--arch ARCH] [PART]..
                    fetch the native libraries that some runtimes link against (torch, tflite, libclang; all of them if
                    none is named), for this machine or for ARCH (x86_64, aarch64), and print the variables under which
@@ -51,7 +53,7 @@ fn chore() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["check"] => check(),
-        ["docs"] => docs::write(),
+        ["docs"] => docs::write().and_then(|()| kubernetes::write()),
         ["package", ref options @ ..] => packages(options),
         ["native", "--arch", architecture, ref parts @ ..] => {
             print!("{}", native::environment_for(architecture, parts)?.exports());
@@ -74,7 +76,7 @@ fn test() -> Result<()> {
     let python = python::environment()?;
     let native = native::environment(&[])?;
     say("building the binaries that the tests drive");
-    cargo(&["build", "--package", "edgemuxd", "--package", "edgemux"])?;
+    cargo(&["build", "--package", "edgemuxd", "--package", "edgemux", "--package", "edgemux-publisher"])?;
     say("Rust tests, end to end among them");
     // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
     // and the Python clients' have the daemon start them.
@@ -103,6 +105,8 @@ fn check() -> Result<()> {
     units::check()?;
     say("user, folders and device rules");
     system_files::check()?;
+    say("Kubernetes manifests");
+    kubernetes::check()?;
     say("manual and completions");
     manual::check()
 }

@@ -9,7 +9,7 @@ mod trial;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use edgemux_calibration::system::SpeedUp;
 use edgemux_multiplexer::SessionId;
@@ -173,8 +173,6 @@ pub struct Node {
     figures: watch::Sender<discovery::Node>,
     /// When it was started.
     pub(crate) started_at: Instant,
-    /// Tells this run of the daemon from every other.
-    pub(crate) epoch: String,
     /// The last events.
     pub(crate) journal: Journal,
     /// The last minutes.
@@ -211,7 +209,6 @@ impl Node {
             filing: std::sync::Mutex::default(),
             figures: watch::Sender::default(),
             started_at: Instant::now(),
-            epoch: epoch(),
             journal: Journal::default(),
             history: History::default(),
         });
@@ -523,12 +520,6 @@ impl Node {
     fn write(&self) -> RwLockWriteGuard<'_, Sessions> {
         self.sessions.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Nanoseconds since 1970 and the process: no two runs on one machine share both.
-fn epoch() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}", since.as_nanos(), std::process::id())
 }
 
 fn find<'a>(sessions: &'a Sessions, model: &str, version: &str) -> Option<&'a Arc<Session>> {

@@ -4,7 +4,7 @@
 //! request arrived may repeat it. It ends when its time is over, unless it is being committed.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use edgemux_calibration::profile::Profile;
 use edgemux_multiplexer::SessionId;
@@ -89,7 +89,7 @@ pub enum ReservationError {
 #[derive(Debug)]
 pub(crate) enum Known {
     /// Nothing, or an older generation, which is given up by the new one.
-    New { replaces: Option<PlaceId> },
+    New { replaces: Vec<PlaceId> },
     /// The same was asked for before.
     Same(PlaceId),
 }
@@ -104,8 +104,10 @@ pub(crate) enum Commit {
 }
 
 /// All places that are held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Of this run of the daemon: what is reserved ends with it, and no other run knows the names of this one.
+    epoch: String,
     places: BTreeMap<PlaceId, Held>,
     last: PlaceId,
 }
@@ -128,9 +130,11 @@ impl Held {
         Self { state: State::Reserved { until }, caller: Some(caller), ..self }
     }
 
-    /// Is it a place for this version of this model?
+    /// Is it a place for this version of this model, under this name?
     pub(crate) fn is_of(&self, asked: &ModelVersion) -> bool {
+        let is_source = |file: &ModelFile| file.source == self.file.source;
         (&self.file.model, self.file.version) == (&asked.model, asked.version)
+            && asked.files.iter().all(is_source)
     }
 
     /// Has its session a name of its own?
@@ -165,7 +169,26 @@ impl Held {
     }
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        // Nanoseconds since 1970 and the process: no two runs on one machine share both.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let epoch = format!("{:x}-{:x}", since.as_nanos(), std::process::id());
+        Self { epoch, places: BTreeMap::new(), last: 0 }
+    }
+}
+
 impl Ledger {
+    /// Tells this run of the daemon from every other.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// A reservation's name, as callers know it.
+    pub(crate) fn name(&self, id: PlaceId) -> String {
+        format!("r-{}-{id}", self.epoch)
+    }
+
     /// Forgets reservations whose time is over.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.places.retain(|_, held| !matches!(held.state, State::Reserved { until } if until <= now));
@@ -182,9 +205,11 @@ impl Ledger {
         if !(1..=UID_BYTES_MAX).contains(&uid.len()) {
             return Err(ReservationError::Uid(uid.len()));
         }
-        let present = self.places.iter().find(|(_, held)| held.caller.as_ref().is_some_and(|c| c.uid == uid));
-        let Some((&id, held)) = present else { return Ok(Known::New { replaces: None }) };
-        let there = held.caller.as_ref().map_or(0, |caller| caller.generation);
+        // An older one serves until the newest does.
+        let present = || self.places.iter().filter(|(_, held)| held.uid() == Some(uid));
+        let newest = present().max_by_key(|(_, held)| held.generation());
+        let Some((&id, held)) = newest else { return Ok(Known::New { replaces: Vec::new() }) };
+        let there = held.generation();
         let uid = uid.to_owned();
         match generation.cmp(&there) {
             std::cmp::Ordering::Less => {
@@ -193,9 +218,11 @@ impl Ledger {
             std::cmp::Ordering::Equal if held.is_of(asked) && held.terms == *terms => Ok(Known::Same(id)),
             std::cmp::Ordering::Equal => Err(ReservationError::OtherTerms { uid, generation }),
             std::cmp::Ordering::Greater if held.state == State::Loading => {
-                Err(ReservationError::Committing(name(id)))
+                Err(ReservationError::Committing(self.name(id)))
             }
-            std::cmp::Ordering::Greater => Ok(Known::New { replaces: Some(id) }),
+            std::cmp::Ordering::Greater => {
+                Ok(Known::New { replaces: present().map(|(&id, _)| id).collect() })
+            }
         }
     }
 
@@ -280,11 +307,11 @@ impl Ledger {
         self.places.values().filter(move |held| held.file.model == model)
     }
 
-    /// The reservation that a session came of, which may be loading still.
-    pub(crate) fn of(&self, session: SessionId, file: &ModelFile) -> Option<(PlaceId, &Held)> {
+    /// The reservation that a session came of. Of one that is loading still, the place is known by its file alone.
+    pub(crate) fn of(&self, session: SessionId, loading: Option<&ModelFile>) -> Option<(PlaceId, &Held)> {
         let is_it = |held: &Held| match held.state {
             State::Serving(id) => id == session,
-            State::Loading => held.file == *file,
+            State::Loading => loading == Some(&held.file),
             State::Reserved { .. } => false,
         };
         let found = self.places.iter().find(|(_, held)| held.caller.is_some() && is_it(held));
@@ -297,15 +324,12 @@ impl Ledger {
     }
 
     fn find(&self, reservation: &str) -> Result<PlaceId, ReservationError> {
-        let id = reservation.strip_prefix("r-").and_then(|number| number.parse().ok());
+        let number =
+            reservation.strip_prefix("r-").and_then(|name| name.strip_prefix(&self.epoch)?.strip_prefix('-'));
+        let id = number.and_then(|number| number.parse().ok());
         id.filter(|id| self.places.get(id).is_some_and(|held| held.caller.is_some()))
             .ok_or_else(|| ReservationError::Unknown(reservation.to_owned()))
     }
-}
-
-/// A reservation's name, as callers know it.
-pub(crate) fn name(id: PlaceId) -> String {
-    format!("r-{id}")
 }
 
 #[cfg(test)]
@@ -338,14 +362,14 @@ mod tests {
         let ask = |ledger: &Ledger, generation, version| {
             ledger.known("u", generation, &asked(version), &Terms::default())
         };
-        assert!(matches!(ask(&ledger, 2, 1), Ok(Known::New { replaces: None })));
+        assert!(matches!(ask(&ledger, 2, 1), Ok(Known::New { replaces }) if replaces.is_empty()));
         let id = ledger.hold(held(now, "u", 2)).unwrap();
         assert!(matches!(ask(&ledger, 2, 1), Ok(Known::Same(same)) if same == id));
         assert!(matches!(ask(&ledger, 2, 7), Err(ReservationError::OtherTerms { .. })));
         assert!(matches!(ask(&ledger, 1, 1), Err(ReservationError::OutOfDate { present: 2, .. })));
-        assert!(matches!(ask(&ledger, 3, 1), Ok(Known::New { replaces: Some(old) }) if old == id));
+        assert!(matches!(ask(&ledger, 3, 1), Ok(Known::New { replaces }) if replaces == [id]));
         let other = ledger.known("v", 1, &asked(1), &Terms::default());
-        assert!(matches!(other, Ok(Known::New { replaces: None })));
+        assert!(matches!(other, Ok(Known::New { replaces }) if replaces.is_empty()));
         for uid in [String::new(), "x".repeat(257)] {
             let known = ledger.known(&uid, 1, &asked(1), &Terms::default());
             assert!(matches!(known, Err(ReservationError::Uid(_))));
@@ -357,17 +381,29 @@ mod tests {
         let (now, mut ledger) = (Instant::now(), Ledger::default());
         let kept = ledger.hold(held(now, "kept", 1)).unwrap();
         let lost = ledger.hold(held(now, "lost", 1)).unwrap();
-        assert!(matches!(ledger.commit(&name(kept)), Ok((_, Commit::Load))));
-        assert_eq!(ledger.commit(&name(kept)).unwrap_err(), ReservationError::Committing(name(kept)));
-        assert_eq!(ledger.release(&name(kept)).unwrap_err(), ReservationError::Committing(name(kept)));
+        assert!(matches!(ledger.commit(&ledger.name(kept)), Ok((_, Commit::Load))));
+        assert_eq!(
+            ledger.commit(&ledger.name(kept)).unwrap_err(),
+            ReservationError::Committing(ledger.name(kept))
+        );
+        assert_eq!(
+            ledger.release(&ledger.name(kept)).unwrap_err(),
+            ReservationError::Committing(ledger.name(kept))
+        );
         ledger.expire(now + TTL);
         assert_eq!(ledger.on("d").count(), 1);
-        assert_eq!(ledger.commit(&name(lost)).unwrap_err(), ReservationError::Unknown(name(lost)));
+        assert_eq!(
+            ledger.commit(&ledger.name(lost)).unwrap_err(),
+            ReservationError::Unknown(ledger.name(lost))
+        );
         ledger.serves(kept, 9);
         assert_eq!(ledger.on("d").count(), 0, "its session stands for it");
-        assert!(matches!(ledger.commit(&name(kept)), Ok((_, Commit::Serves(9)))));
-        assert_eq!(ledger.release(&name(kept)), Ok(Some(9)));
-        assert_eq!(ledger.release(&name(kept)).unwrap_err(), ReservationError::Unknown(name(kept)));
+        assert!(matches!(ledger.commit(&ledger.name(kept)), Ok((_, Commit::Serves(9)))));
+        assert_eq!(ledger.release(&ledger.name(kept)), Ok(Some(9)));
+        assert_eq!(
+            ledger.release(&ledger.name(kept)).unwrap_err(),
+            ReservationError::Unknown(ledger.name(kept))
+        );
     }
 
     #[test]
@@ -377,7 +413,7 @@ mod tests {
         let id = ledger.hold(load).unwrap();
         assert_eq!(ledger.on("d").count(), 1);
         assert_eq!(ledger.on("e").count(), 0);
-        assert!(ledger.commit(&name(id)).is_err(), "it is nobody's reservation");
+        assert!(ledger.commit(&ledger.name(id)).is_err(), "it is nobody's reservation");
         ledger.serves(id, 3);
         assert!(ledger.get(id).is_none());
     }
@@ -392,5 +428,8 @@ mod tests {
         for nonsense in ["", "r-", "r-0", "r-x", "1", "r--1", "r-99999999999999999999999"] {
             assert!(matches!(ledger.release(nonsense), Err(ReservationError::Unknown(_))), "{nonsense}");
         }
+        let other = Ledger { epoch: "another run".into(), ..Ledger::default() };
+        assert!(matches!(ledger.release(&other.name(1)), Err(ReservationError::Unknown(_))));
+        assert!(ledger.release(&ledger.name(1)).is_ok());
     }
 }

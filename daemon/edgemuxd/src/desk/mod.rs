@@ -17,7 +17,7 @@ use edgemux_calibration::predict::{Effort, Prediction, Predictor, Simulation};
 use edgemux_calibration::system::System;
 
 pub use self::ledger::ReservationError;
-pub(crate) use self::ledger::{Commit, Held, Known, Ledger, PlaceId, name as reservation_name};
+pub(crate) use self::ledger::{Commit, Held, Known, Ledger, PlaceId};
 pub(crate) use self::profiles::Profiles;
 pub(crate) use self::system::{Place, Tenant, mode as as_predicted, policy as as_run};
 pub use self::verdict::{Reason, TenantView, Verdict, Why};

@@ -45,7 +45,7 @@ impl Admission for Operations {
             verdict: Some(self::verdict(&reserved.verdict.seen_by(&caller))),
             reservation,
             expires_in_s: left.as_secs_f64(),
-            epoch: self.node.epoch.clone(),
+            epoch: self.node.desk.ledger().epoch().to_owned(),
         }))
     }
 

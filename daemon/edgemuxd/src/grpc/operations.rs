@@ -241,7 +241,7 @@ impl Devices for Operations {
         let (caller, _) = known(request)?;
         Ok(Response::new(ListDevicesResponse {
             devices: self.devices(&caller),
-            epoch: self.node.epoch.clone(),
+            epoch: self.node.desk.ledger().epoch().to_owned(),
         }))
     }
 

@@ -9,13 +9,12 @@ use edgemux_runtime_api::runtime::DeviceKind;
 
 use super::{LoadError, Node};
 use crate::access::Caller;
-use crate::desk::reservation_name;
 use crate::desk::{
     Candidate, Commit, Held, Known, Place, PlaceId, Reason, ReservationError, Tenant, Verdict, Weighed, Why,
 };
 use crate::device::Device;
 use crate::repository::{ModelFile, ModelVersion, RepositoryError};
-use crate::session::Session;
+use crate::session::{Session, State};
 use crate::status::Kind;
 use crate::terms::{Terms, statistic_name};
 
@@ -128,8 +127,9 @@ impl Node {
         let hold = Hold::Reservation { uid, generation, ttl: Duration::from_secs_f64(ttl_s) };
         let (verdict, place) = self.decide(ask, hold).await?;
         self.decided(ask, &verdict);
-        let left = |place| self.desk.ledger().get(place)?.left(Instant::now());
-        let held = place.map(|place| (reservation_name(place), left(place).unwrap_or_default()));
+        let ledger = self.desk.ledger();
+        let left = |place| ledger.get(place)?.left(Instant::now());
+        let held = place.map(|place| (ledger.name(place), left(place).unwrap_or_default()));
         Ok(Reserved { verdict, held })
     }
 
@@ -162,10 +162,10 @@ impl Node {
     /// The reservation that a session came of.
     pub(crate) fn reservation_of(&self, session: &Session) -> Option<ReservedBy> {
         let ledger = self.desk.ledger();
-        let (place, held) = ledger.of(session.id, &session.file)?;
+        let (place, held) = ledger.of(session.id, loading_file(session))?;
         // What a tenant's uid is scoped by is the daemon's own.
         let uid = held.uid().unwrap_or_default().rsplit('\0').next().unwrap_or_default().to_owned();
-        Some(ReservedBy { reservation: reservation_name(place), uid, generation: held.generation() })
+        Some(ReservedBy { reservation: ledger.name(place), uid, generation: held.generation() })
     }
 
     /// Somebody was told a decision: it is counted, and noted.
@@ -227,12 +227,15 @@ impl Node {
         if !matches!(hold, Hold::Nothing) {
             self.check_name(ask, hold)?;
         }
-        let replaced = replaces.and_then(|old| self.desk.ledger().get(old).cloned());
+        let replaced: Vec<Held> = {
+            let ledger = self.desk.ledger();
+            replaces.iter().filter_map(|&old| ledger.get(old).cloned()).collect()
+        };
         if !matches!(hold, Hold::Nothing) {
-            self.within_share(ask, replaced.as_ref())?;
+            self.within_share(ask, &replaced)?;
         }
         let mut own = vec![ask.model.name()];
-        own.extend(replaced.as_ref().map(|old| name(&old.file)));
+        own.extend(replaced.iter().map(|old| name(&old.file)));
         own.extend(self.others_of(ask).iter().map(|session| session.name()));
         let except: Vec<_> = own.iter().map(String::as_str).collect();
         let mut candidates = Vec::with_capacity(known.len());
@@ -266,12 +269,14 @@ impl Node {
             Hold::Nothing | Hold::Load => held,
         };
         let place = self.desk.ledger().hold(held)?;
-        let old = replaces.and_then(|old| self.desk.ledger().remove(old)?.session());
-        let old = self.sessions().into_iter().find(|session| Some(session.id) == old);
-        // One of the same model and version is replaced when the new one is ready.
-        let is_another = |old: &Arc<Session>| old.name() != ask.model.name();
-        if let Some(old) = old.filter(is_another) {
-            self.unload_one(&old).await;
+        // One that serves under the same name goes, and its place with it, when the new one is ready: if it never is, nothing
+        // has changed.
+        let gives_way = |old: &Held| old.session().is_none() || name(&old.file) != ask.model.name();
+        for (old, _) in replaces.into_iter().zip(&replaced).filter(|(_, old)| gives_way(old)) {
+            let session = self.desk.ledger().remove(old).and_then(|old| old.session());
+            if let Some(old) = self.sessions().into_iter().find(|old| Some(old.id) == session) {
+                self.unload_one(&old).await;
+            }
         }
         Ok((weighed, Some(place)))
     }
@@ -292,7 +297,7 @@ impl Node {
         let sessions = self.sessions();
         let mut live = sessions.iter().filter(|s| s.file.model == *name && !s.state().is_over());
         let is_anothers = |session: &Arc<Session>| {
-            let owner = ledger.of(session.id, &session.file).and_then(|(_, held)| held.uid());
+            let owner = ledger.of(session.id, loading_file(session)).and_then(|(_, held)| held.uid());
             (session.file.source.is_some() || ask.model.is_renamed()) && owner != caller
         };
         if live.any(is_anothers) { taken("serves already") } else { Ok(()) }
@@ -330,8 +335,8 @@ impl Node {
         sessions
     }
 
-    /// Has the caller room for one more session, whose place `replaced` gives up?
-    fn within_share(&self, ask: &Ask, replaced: Option<&Held>) -> Result<(), LoadError> {
+    /// Has the caller room for one more session, for which `replaced` give up their places?
+    fn within_share(&self, ask: &Ask, replaced: &[Held]) -> Result<(), LoadError> {
         let Some(most) = ask.caller.sessions_max() else { return Ok(()) };
         let sessions = self.sessions();
         let live = sessions.iter().filter(|session| !session.state().is_over()).map(|session| &session.file);
@@ -342,7 +347,7 @@ impl Node {
         for other in self.others_of(ask) {
             has.remove(&other.name());
         }
-        if let Some(replaced) = replaced {
+        for replaced in replaced {
             has.remove(&name(&replaced.file));
         }
         if has.len() < most {
@@ -359,7 +364,7 @@ impl Node {
             Hold::Reservation { uid, generation, .. } => {
                 Ok(ledger.known(uid, generation, &ask.model, &ask.terms)?)
             }
-            Hold::Nothing | Hold::Load => Ok(Known::New { replaces: None }),
+            Hold::Nothing | Hold::Load => Ok(Known::New { replaces: Vec::new() }),
         }
     }
 
@@ -477,6 +482,11 @@ pub(super) fn place(device: &Device) -> Place {
         memory: device.memory_bytes(),
         speed_up: snapshot.speed_up,
     }
+}
+
+/// The file of a session that is loading still.
+fn loading_file(session: &Session) -> Option<&ModelFile> {
+    matches!(session.state(), State::Loading | State::Warming(_)).then_some(&session.file)
 }
 
 /// What its files hold is known, not only what they are called.

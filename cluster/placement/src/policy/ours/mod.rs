@@ -81,6 +81,19 @@ impl Ours {
         }
     }
 
+    /// What [`Policy::rank`] answers, with these nodes out of the question.
+    pub fn rank_without(
+        &mut self,
+        cluster: &Cluster,
+        app: AppId,
+        most: usize,
+        not: &[NodeId],
+    ) -> Vec<NodeId> {
+        let tenant = Tenant::whole(app, cluster.app(app));
+        let places = self.search(cluster).several(&tenant, not, most, &mut Tally::default());
+        places.into_iter().map(|place| place.node).collect()
+    }
+
     fn search<'a>(&'a mut self, cluster: &'a Cluster) -> Search<'a> {
         Search { cluster, options: &self.options, judge: &mut self.judge, known: &mut self.known }
     }
@@ -104,9 +117,7 @@ impl Policy for Ours {
     }
 
     fn rank(&mut self, cluster: &Cluster, app: AppId, most: usize) -> Vec<NodeId> {
-        let tenant = Tenant::whole(app, cluster.app(app));
-        let places = self.search(cluster).several(&tenant, &[], most, &mut Tally::default());
-        places.into_iter().map(|place| place.node).collect()
+        self.rank_without(cluster, app, most, &[])
     }
 
     fn rebalance(&mut self, cluster: &Cluster) -> Plan {
