@@ -57,6 +57,7 @@ mod options;
 mod schedule;
 mod service;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,13 +65,13 @@ use std::time::Instant;
 
 use edgemux_runtime_api::error::{LoadError, OpenError, RunError};
 use edgemux_runtime_api::runtime::{
-    Cancel, DeviceKind, DeviceSpec, Instance, Memory, Model, Outputs, Probe, Runtime, Timing,
+    Cancel, Details, DeviceKind, DeviceSpec, Instance, Memory, Model, OnChip, Outputs, Probe, Runtime, Timing,
 };
 use edgemux_runtime_api::tensor::{Signature, TensorView};
 
 use crate::device::Device;
 use crate::faults::{FaultKind, Faults};
-use crate::model_file::ModelFile;
+use crate::model_file::{ModelFile, Reload};
 use crate::options::Options;
 use crate::schedule::{Group, Work};
 use crate::service::Draws;
@@ -107,7 +108,9 @@ impl Runtime for Emulator {
     }
 
     fn load(&self, file: &Path) -> Result<Arc<dyn Model>, LoadError> {
-        let model_file = read(file)?;
+        let text = read(file)?;
+        let invalid = |reason| LoadError::Invalid { file: file.display().to_string(), reason };
+        let model_file = ModelFile::parse(&text).map_err(invalid)?;
         let seed = model_file.seed ^ self.device.options.seed.rotate_left(32);
         let faults = Faults::new(model_file.faults);
         if faults.strike_load(&mut Draws::new(seed, 0)) {
@@ -118,13 +121,22 @@ impl Runtime for Emulator {
             peak_bytes: model_file.memory.peak_bytes,
         };
         self.device.allocate(memory.at_rest_bytes)?;
+        // One file has one set of parameters, however often it is loaded.
+        let own = format!("{}:{:x}", file.display(), number(&text));
+        let group = |reload: &Reload| reload.group.clone().unwrap_or_else(|| own.clone());
         let (group, reload_ms) = match &model_file.reload {
             None => (None, 0.0),
-            Some(reload) if reload.on_chip_bytes == 0 => (reload.group.as_deref(), 0.0),
-            Some(reload) => (reload.group.as_deref(), reload.overhead_ms),
+            Some(reload) if reload.on_chip_bytes == 0 => (Some(group(reload)), 0.0),
+            Some(reload) => (Some(group(reload)), reload.overhead_ms),
         };
+        let on_chip = model_file.reload.as_ref().map(|reload| OnChip {
+            cached_bytes: reload.on_chip_bytes,
+            streamed_bytes: 0,
+            group: group.as_deref().map(number),
+        });
         Ok(Arc::new(EmulatedModel {
-            group: self.device.group(group),
+            on_chip,
+            group: self.device.group(group.as_deref()),
             device: Arc::clone(&self.device),
             signature: model_file.signature,
             memory,
@@ -138,7 +150,14 @@ impl Runtime for Emulator {
     }
 }
 
-fn read(file: &Path) -> Result<ModelFile, LoadError> {
+/// A group's number, which is the same in every worker.
+fn number(group: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    group.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn read(file: &Path) -> Result<String, LoadError> {
     let name = file.display().to_string();
     let cannot_read = |reason: String| LoadError::Read { file: name.clone(), reason };
     let length = match std::fs::metadata(file) {
@@ -151,8 +170,7 @@ fn read(file: &Path) -> Result<ModelFile, LoadError> {
         return Err(invalid(format!("{length} bytes are more than any model file has")));
     }
     let bytes = std::fs::read(file).map_err(|error| cannot_read(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
-    ModelFile::parse(&text).map_err(invalid)
+    String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))
 }
 
 /// Ends the process as a segmentation fault in a vendor's library would: at once, with no unwinding.
@@ -168,6 +186,7 @@ struct EmulatedModel {
     device: Arc<Device>,
     signature: Signature,
     memory: Memory,
+    on_chip: Option<OnChip>,
     responses: u32,
     service: service::Service,
     group: Group,
@@ -184,6 +203,10 @@ impl Model for EmulatedModel {
 
     fn memory(&self) -> Memory {
         self.memory
+    }
+
+    fn details(&self) -> Details {
+        Details { on_chip: self.on_chip, ..Details::default() }
     }
 
     fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>, RunError> {

@@ -96,10 +96,16 @@ fn alternating_models_reload_their_parameters() {
     let reloads = |models: &[&Arc<dyn Model>]| {
         models.iter().map(|model| run(model).unwrap().reload_ns > 0).collect::<Vec<_>>()
     };
-    let (one, two, none) = (load("", 1), load("", 1), load("", 0));
+    let (one, two, none) = (load("# one", 1), load("# two", 1), load("", 0));
     assert_eq!(reloads(&[&one, &one, &two, &one, &none, &one]), [true, false, true, true, false, true]);
     let (left, right) = (load("group = \"pair\"", 1), load("group = \"pair\"", 1));
     assert_eq!(reloads(&[&left, &right, &left]), [true, false, false]);
+    // One file that is loaded twice is one set of parameters.
+    let again = load("# one", 1);
+    assert_eq!(reloads(&[&one, &again, &one]), [true, false, false]);
+    let group = |model: &Arc<dyn Model>| model.details().on_chip.and_then(|on_chip| on_chip.group);
+    assert!(group(&one).is_some() && group(&one) == group(&again) && group(&one) != group(&two));
+    assert_eq!(group(&left), group(&right));
 }
 
 #[test]
