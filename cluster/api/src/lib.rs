@@ -10,7 +10,10 @@
 //! written here in CEL beside the fields that they are of; `edgemux-controller crds` prints the definitions.
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub, reason = "what is derived for validation declares its types inside of functions")]
-#![allow(clippy::duplicated_attributes, reason = "columns of a definition are of the same type more than once")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "columns of a definition are of the same type more than once"
+)]
 
 pub mod access;
 pub mod crds;
