@@ -1,5 +1,6 @@
 //! The rules that Kubernetes checks, evaluated here: those of the definitions, and those of the policy that holds a publisher to its
 //! own node. What a real API server makes of them is in `tests/kubernetes`.
+#![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 use cel::{Context, Program, Value as CelValue};
 use edgemux_cluster_api::crds;

@@ -1,4 +1,5 @@
 //! What a publisher writes, and what it makes of every answer and of none.
+#![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 #[allow(dead_code, reason = "each file of tests uses what it needs")]
 mod common;

@@ -1,4 +1,5 @@
 //! A real edgemuxd with emulated devices, published to an API server that is a function.
+#![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 #[allow(dead_code, reason = "each file of tests uses what it needs")]
 mod common;

@@ -2,7 +2,8 @@
 //! and admission policy in them, and daemons, publishers and controllers under those roles.
 //!
 //! `KUBEBUILDER_ASSETS` names the folder with `etcd` and `kube-apiserver`; without it every test says loudly that it was skipped,
-//! and passes. The programs are found beside the tests, in `target/PROFILE`, or where `EDGEMUXD`, `EDGEMUX_PUBLISHER` and
+//! and passes. Where `apiextensions-apiserver` is beside them, it keeps the definitions and their objects, and the API server passes
+//! on to it what is of our group: so an API server that knows no rules yet does too. The programs are found beside the tests, in `target/PROFILE`, or where `EDGEMUXD`, `EDGEMUX_PUBLISHER` and
 //! `EDGEMUX_CONTROLLER` say.
 
 use std::time::{Duration, Instant};

@@ -20,11 +20,13 @@ pub(crate) struct Asked {
 /// What is answered: a status code and a body, or nothing at all.
 pub(crate) type Answer = Option<(u16, Value)>;
 
+type Answers = Box<dyn FnMut(&Asked) -> Answer + Send>;
+
 /// The API server.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
     asked: Arc<Mutex<Vec<Asked>>>,
-    answer: Arc<Mutex<Box<dyn FnMut(&Asked) -> Answer + Send>>>,
+    answer: Arc<Mutex<Answers>>,
 }
 
 // === impl Asked ===
