@@ -1,12 +1,13 @@
 //! A whole cluster for the controller: nodes, controllers, sessions, and whether what they say agrees.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
 
 use edgemux_cluster_api::access::{CONTROLLER, NAMESPACE};
 use edgemux_cluster_api::session::{InferenceSession, Phase, Placement, PlacementState};
-use edgemux_proto::edgemux::v1::{ListDevicesRequest, ListSessionsRequest, SessionState};
-use edgemux_tests::{Emulated, Process};
+use edgemux_proto::edgemux::v1::{ListSessionsRequest, SessionState};
+use edgemux_tests::{Emulated, Process, terms};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use rustix::process::Signal;
@@ -22,6 +23,11 @@ use crate::program::{Program, binary};
 const PREFIX: &str = "edgemux.dev/";
 /// A node is lost so long after its Lease has run out.
 const GRACE_S: u32 = 3;
+/// Longer than any test: a reservation that is forgotten does not go away by itself.
+const RESERVATION_TTL_S: u32 = 3600;
+/// Between looks at everything.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const HOLDS_NOTHING: Duration = Duration::from_secs(60);
 /// Sessions that are made at the same time by one client.
 const AT_ONCE: usize = 32;
 
@@ -70,11 +76,14 @@ impl Ground {
             format!("--metrics=127.0.0.1:{port}"),
             format!("--grace-s={GRACE_S}"),
             "--lease-duration-s=10".into(),
-            "--reservation-ttl-s=10".into(),
+            format!("--reservation-ttl-s={RESERVATION_TTL_S}"),
         ];
         let program = binary("EDGEMUX_CONTROLLER", "edgemux-controller");
+        let [cluster] = kubeconfig(&account);
+        // Every question to a node, for whoever looks for the cause of a failure.
+        let variables = [cluster, ("RUST_LOG", OsStr::new("info,edgemux_controller=debug"))];
         let log = self.control.path("edgemux-controller.log");
-        self.controllers.push(Program::start(&program, arguments, &kubeconfig(&account), log));
+        self.controllers.push(Program::start(&program, arguments, &variables, log));
     }
 
     /// Ends the oldest controller as a power cut does.
@@ -107,10 +116,21 @@ impl Ground {
         self.settled(within).await;
         assert!(api.list(&ListParams::default()).await.expect("a list").items.is_empty());
         for node in self.nodes.iter().filter(|node| node.has_daemon()) {
-            let devices = node.client().await.devices.list(ListDevicesRequest {}).await;
-            for device in devices.expect("devices").into_inner().devices {
-                // Not even a reservation without a session counts any more.
-                assert_eq!((device.sessions, device.predicted_utilisation), (0, 0.0), "{device:#?}");
+            // Nobody but the newcomer would be on the device: no reservation is held either, and none would have run out by itself.
+            let newcomer = terms("detector", 1.0, 0.99, 10_000.0);
+            let client = node.client().await;
+            let begun = Instant::now();
+            loop {
+                let verdict = client.evaluate(&newcomer).await.expect("a verdict");
+                if verdict.admitted && verdict.tenants.len() == 1 {
+                    break;
+                }
+                assert!(
+                    begun.elapsed() < HOLDS_NOTHING,
+                    "{} holds something still: {verdict:#?}",
+                    node.name()
+                );
+                tokio::time::sleep(LOOK_EVERY).await;
             }
         }
     }
@@ -118,14 +138,14 @@ impl Ground {
     /// Waits until every session is placed once or refused with a reason, and daemons hold exactly what the statuses say. Returns
     /// how many are placed, and how many refused.
     pub async fn settled(&self, within: Duration) -> (usize, usize) {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         loop {
             let why = match self.counted().await {
                 Ok(counts) => return counts,
                 Err(not_yet) => not_yet,
             };
             assert!(begun.elapsed() < within, "not settled within {within:?}: {why}");
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

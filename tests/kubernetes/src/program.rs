@@ -47,7 +47,7 @@ impl Program {
         let file =
             std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a file for the log");
         let mut command = Command::new(program);
-        command.args(arguments).envs(variables.iter().copied()).env_remove("RUST_LOG").stdin(Stdio::null());
+        command.args(arguments).env_remove("RUST_LOG").envs(variables.iter().copied()).stdin(Stdio::null());
         command.stdout(file.try_clone().expect("the same file")).stderr(file).kill_on_drop(true);
         let child =
             command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
