@@ -76,7 +76,9 @@ fn test() -> Result<()> {
     let python = python::environment()?;
     let native = native::environment(&[])?;
     say("building the binaries that the tests drive");
-    cargo(&["build", "--package", "edgemuxd", "--package", "edgemux", "--package", "edgemux-publisher"])?;
+    let programs = ["edgemuxd", "edgemux", "edgemux-publisher", "edgemux-controller"];
+    let packages = programs.iter().flat_map(|program| ["--package", program]);
+    cargo(&["build"].into_iter().chain(packages).collect::<Vec<_>>())?;
     say("Rust tests, end to end among them");
     // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
     // and the Python clients' have the daemon start them.
