@@ -2,8 +2,8 @@
 //!
 //! A node's publisher renews a Lease. When that was is told by the clock of whoever sees it change here, never by the node's.
 //! And while nothing at all is heard of any Lease, as when the API server is away, nobody grows old: time counts between
-//! one piece of news and the next, and of a long silence only its beginning. The leader's own Lease is among them, so that
-//! in a cluster whose every node is gone there still is news.
+//! one piece of news and the next, and of a long silence only its beginning, after which everybody is given the whole time
+//! anew. The leader's own Lease is among them, so that in a cluster whose every node is gone there still is news.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -94,6 +94,8 @@ struct Lease {
 struct Clock {
     time: Duration,
     last: Option<Instant>,
+    /// When the last silence was over.
+    resumed: Duration,
 }
 
 impl Nodes {
@@ -215,9 +217,12 @@ impl Nodes {
             Some(lease) => (lease.changed.max(entry.seen), lease.duration),
             None => (entry.seen, LEASE_DURATION),
         };
+        // Nobody could be heard before.
+        let changed = changed.max(self.clock.resumed);
+        let is_silent = self.clock.is_silent(now);
         let age = self.clock.at(now).saturating_sub(changed);
         let long_down = entry.down.is_some_and(|since| now.duration_since(since) > self.grace);
-        if age > duration + self.grace || (long_down && !self.clock.is_silent(now)) {
+        if !is_silent && (age > duration + self.grace || long_down) {
             Standing::Lost
         } else if age > duration || entry.down.is_some() {
             Standing::Down
@@ -260,6 +265,9 @@ impl Epochs {
 impl Clock {
     fn news(&mut self, now: Instant) -> Duration {
         self.time = self.at(now);
+        if self.last.is_some() && self.is_silent(now) {
+            self.resumed = self.time;
+        }
         self.last = self.last.max(Some(now));
         self.time
     }
@@ -372,6 +380,32 @@ mod tests {
         assert_eq!(nodes.standing("b", back), Some(Standing::Open));
         nodes.renewed("b", "y", LASTS, back + seconds(9));
         assert_eq!(nodes.standing("b", back + seconds(9)), Some(Standing::Open));
+    }
+
+    #[test]
+    fn after_a_silence_everybody_has_the_whole_time_again() {
+        let start = Instant::now();
+        let brief = Some(seconds(5));
+        let mut nodes = with(&["a", "b"], start);
+        nodes.grace = seconds(3);
+        for name in ["a", "b"] {
+            nodes.renewed(name, "0", brief, start);
+        }
+        for silent in [11, 60] {
+            assert_ne!(
+                nodes.standing("a", start + seconds(silent)),
+                Some(Standing::Lost),
+                "after {silent} s"
+            );
+        }
+        // One is back at once; the other waits before it tries again.
+        let back = start + seconds(60);
+        nodes.renewed("b", "1", brief, back);
+        assert_eq!(nodes.standing("a", back), Some(Standing::Open));
+        nodes.renewed("b", "2", brief, back + seconds(7));
+        assert_eq!(nodes.standing("a", back + seconds(7)), Some(Standing::Down));
+        nodes.renewed("b", "3", brief, back + seconds(9));
+        assert_eq!(nodes.standing("a", back + seconds(9)), Some(Standing::Lost));
     }
 
     #[test]
