@@ -21,7 +21,7 @@ use crate::program::{Program, binary};
 
 /// By which places are the controller's.
 const PREFIX: &str = "edgemux.dev/";
-/// A node is lost so long after its Lease has run out.
+/// A node is lost so long after its Lease has run out, where that is waited for.
 const GRACE_S: u32 = 3;
 /// A place that was asked for and given up before the answer was written down ends by itself, after so long.
 const RESERVATION_TTL_S: u32 = 30;
@@ -42,6 +42,7 @@ pub struct Ground {
     pub admin: Client,
     /// etcd and API server; last, so that it goes last.
     pub control: ControlPlane,
+    grace_s: u32,
 }
 
 // === impl Ground ===
@@ -49,9 +50,14 @@ pub struct Ground {
 impl Ground {
     /// Starts so many nodes and controllers.
     pub async fn start(assets: &Assets, nodes: usize, controllers: usize) -> Self {
+        Self::start_with_grace(assets, nodes, controllers, GRACE_S).await
+    }
+
+    /// [`Ground::start`], nodes being lost so many seconds after their Leases have run out.
+    pub async fn start_with_grace(assets: &Assets, nodes: usize, controllers: usize, grace_s: u32) -> Self {
         let control = ControlPlane::start(assets).await;
         let admin = control.admin().await;
-        let mut ground = Self { nodes: Vec::new(), controllers: Vec::new(), admin, control };
+        let mut ground = Self { nodes: Vec::new(), controllers: Vec::new(), admin, control, grace_s };
         for number in 0..nodes {
             let models = [("detector", Emulated::new(4.0))];
             ground.nodes.push(EdgeNode::start(&ground.control, &format!("edge-{number}"), &models).await);
@@ -75,7 +81,7 @@ impl Ground {
         let arguments = [
             format!("--namespace={NAMESPACE}"),
             format!("--metrics=127.0.0.1:{port}"),
-            format!("--grace-s={GRACE_S}"),
+            format!("--grace-s={}", self.grace_s),
             "--lease-duration-s=10".into(),
             format!("--reservation-ttl-s={RESERVATION_TTL_S}"),
         ];
