@@ -1,3 +1,5 @@
+//! What is asked first, and what a picture of a large cluster costs.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
