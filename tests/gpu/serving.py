@@ -14,8 +14,8 @@ from driver import environment
 LOAD = 0.5
 # So far may a prediction be off on a real device, p50 and p99; latencies there hold what no model of a queue knows.
 ALLOWED = {"p50": 0.25, "p99": 0.5}
-
-
+# A daemon that is not ready then is killed.
+START_SECONDS = 60
 NUMBER = itertools.count()
 
 
@@ -26,7 +26,7 @@ class Ended(Exception):
 class Daemon:
     """A daemon over a repository of its own, with one device. What one has learned, the next one knows. The context ends it."""
 
-    def __init__(self, setup, networks, **device):
+    def __init__(self, setup, networks, supervision=None, **device):
         self._setup = setup
         self._folder = setup.folder / f"daemon-{next(NUMBER)}"
         for name, network in networks.items():
@@ -35,7 +35,10 @@ class Daemon:
             version.mkdir(parents=True)
             os.link(file, version / "model.pt")
         keys = {"name": "d", "kind": setup.device, "runtimes": ["torch"], "threads": setup.threads} | device
-        lines = ["[[device]]", *(f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in keys.items())]
+        tables = {"[supervision]": supervision or {}, "[[device]]": keys}
+        lines = []
+        for table, held in tables.items():
+            lines += [table, *(f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in held.items())]
         (self._folder / "edgemuxd.toml").write_text("\n".join(lines))
         self._log = open(setup.folder / "worker.log", "ab")
         self._process = subprocess.Popen(
@@ -50,17 +53,21 @@ class Daemon:
         self._said = []
         threading.Thread(target=self._keep, args=(self._process.stderr,), daemon=True).start()
         self._address = None
+        patience = threading.Timer(START_SECONDS, self._process.kill)
+        patience.start()
         for line in self._process.stdout:
             if "listening on " in line:
                 self._address = line.split("listening on ")[1].strip()
             if line.strip().endswith(": ready"):
+                patience.cancel()
                 return
+        patience.cancel()
         self._process.wait(20)
         raise Ended("".join(self._said[-3:]).strip())
 
     def _keep(self, lines):
         for line in lines:
-            self._said = [*self._said[-20:], line]
+            self._said = [*self._said[-40:], line]
             self._log.write(line.encode())
             self._log.flush()
 
@@ -90,17 +97,43 @@ class Daemon:
         results = self.ask("load-test", *models, "--seconds", seconds, codes=(0, 1))
         return {one["model"]: one for one in results["models"]}
 
+    def drive_closed(self, model, clients, *more):
+        """So many clients, each of which asks when it is answered."""
+        results = self.ask("load-test", model, "--concurrency", clients, "--warm-up", 0, *more, codes=(0, 1))
+        return results["models"][0]
+
     def sessions(self):
         return {one["model"]: one for one in self.ask("sessions")["sessions"]}
+
+    def workers(self):
+        """Worker processes, by the session that each belongs to: none where all share one."""
+        return {one["session"]: one for one in self.ask("devices")["devices"][0]["workers"]}
+
+    def said(self):
+        """The last lines of the log."""
+        return "".join(self._said)
 
     def service_ms(self, model):
         return self.ask("calibration", "show", f"{model}/1")["profiles"][0]["service_mean_ms"]
 
 
+KINDS = ["resnet18", "mobilenet_v2", "resnet50"]
+
+
 def networks(count):
     """So many models: light and heavy ones in turn."""
-    kinds = ["resnet18", "mobilenet_v2", "resnet50"]
-    return {f"m{at}": kinds[at % len(kinds)] for at in range(count)}
+    return {f"m{at}": KINDS[at % len(KINDS)] for at in range(count)}
+
+
+def alone_ms(setup):
+    """What each network takes on the device by itself; measured once."""
+    if "alone_ms" not in setup.__dict__:
+        models = {name: name for name in KINDS}
+        with Daemon(setup, models) as daemon:
+            for name in models:
+                daemon.admit(name, 1, 5_000)
+            setup.alone_ms = {name: daemon.service_ms(name) for name in models}
+    return setup.alone_ms
 
 
 def modes(setup):
