@@ -123,7 +123,7 @@ SEED = 7
 # So many of the list would take all of the device's time one after the other.
 FILL = 12
 # Nobody else is asked for then; loading one takes half a second to a whole one.
-ADMIT_SECONDS = 45
+ADMIT_SECONDS = 40
 
 
 def tenants(setup, count):

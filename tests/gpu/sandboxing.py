@@ -118,7 +118,8 @@ def in_use(pid, binaries):
 def tried(setup, keys):
     """A daemon with these keys of its device: does it serve, how fast, and what does its worker have?"""
     seen = {"keys": keys}
-    supervision = {"load_timeout_s": LOAD_SECONDS}
+    # A crash is looked at once: the next would be the same.
+    supervision = {"load_timeout_s": LOAD_SECONDS, "crash_limit": 1}
     try:
         with Daemon(setup, {"m": "resnet18"}, supervision, **keys) as daemon:
             try:
