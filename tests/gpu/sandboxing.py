@@ -123,7 +123,7 @@ def tried(setup, keys):
     try:
         with Daemon(setup, {"m": "resnet18"}, supervision, **keys) as daemon:
             try:
-                daemon.admit("m", 1, 5_000)
+                daemon.ask("load", "m")
                 load = daemon.drive_closed("m", 1, "--seconds", 2)
                 ensure(load["failed"] == 0, load["errors"])
                 seen |= {"serves": True, "latency_ms": load["latency_ms"]}
