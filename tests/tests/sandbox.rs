@@ -7,10 +7,10 @@ const NOT_PERMITTED: f32 = 1.0;
 const DENIED: f32 = 13.0;
 const NO_MEMORY: f32 = 12.0;
 
-/// A daemon whose processor is driven by the trespasser, under the name of a runtime.
-async fn daemon(device: &str, attempts: &dyn Fn(&Setup) -> Vec<String>) -> Daemon {
+/// A daemon whose device, of that kind, is driven by the trespasser under the name of a runtime.
+async fn daemon(kind: &str, device: &str, attempts: &dyn Fn(&Setup) -> Vec<String>) -> Daemon {
     let setup = Setup::bare(&format!(
-        "[[device]]\nname = 'cpu0'\nkind = 'cpu'\nruntimes = ['tflite']\nthreads = 1\n{device}"
+        "[[device]]\nname = 'd'\nkind = '{kind}'\nruntimes = ['tflite']\nthreads = 1\n{device}"
     ));
     let runtimes = setup.path("runtimes");
     std::fs::create_dir(&runtimes).unwrap();
@@ -78,7 +78,7 @@ async fn a_worker_that_tries_what_is_none_of_its_business_is_refused_by_the_kern
             format!("read /proc/{parent}/environ"),
         ]
     };
-    let daemon = daemon("", &attempts).await;
+    let daemon = daemon("cpu", "", &attempts).await;
     let became = errors(&daemon).await;
     let tried = attempts(daemon.setup());
     let refused: Vec<_> = tried.iter().zip(&became).skip(3).collect();
@@ -107,9 +107,23 @@ async fn an_operator_may_let_it_read_more_limit_its_memory_or_trust_it() {
         ("sandbox = 'network'\n", [0.0, NOT_PERMITTED, 0.0]),
         ("sandbox = 'none'\n", [0.0; 3]),
     ] {
-        let daemon = daemon(device, &attempts).await;
+        let daemon = daemon("cpu", device, &attempts).await;
         let files = if knows_landlock(&daemon) { became[0] } else { 0.0 };
         assert_eq!(errors(&daemon).await, [files, became[1], became[2]], "{device}");
         daemon.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_gpus_worker_that_is_kept_from_files_may_do_what_its_driver_needs_and_reaches_nobody() {
+    let attempts = |setup: &Setup| {
+        let daemon = setup.path("edgemuxd.sock").display().to_string();
+        let others = [&format!("unix {daemon}"), "unbound", "udp 127.0.0.1:0", "read /etc/passwd"];
+        ["name", "socket"].into_iter().chain(others).map(str::to_owned).collect()
+    };
+    let daemon = daemon("gpu", "sandbox = 'files'\n", &attempts).await;
+    let files = if knows_landlock(&daemon) { DENIED } else { 0.0 };
+    let became = errors(&daemon).await;
+    assert_eq!(became, [0.0, 0.0, NOT_PERMITTED, NOT_PERMITTED, NOT_PERMITTED, files]);
+    daemon.stop().await;
 }

@@ -3,7 +3,8 @@
 
 use std::io;
 use std::net::{TcpStream, UdpSocket};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ impl Runtime for Trespasser {
             runtime: "tflite".into(),
             version: "trespasser".into(),
             formats: vec!["tflite".into()],
-            devices: vec![DeviceKind::Cpu],
+            devices: vec![DeviceKind::Cpu, DeviceKind::Gpu],
             problem: None,
         }
     }
@@ -105,6 +106,12 @@ fn tried(attempt: &str) -> io::Result<()> {
         "udp" => UdpSocket::bind(whom).map(drop),
         "unix" => UnixStream::connect(whom).map(drop),
         "unbound" => UnixDatagram::unbound().map(drop),
+        // As CUDA's driver does it.
+        "socket" => {
+            let name = format!("edgemux-trespasser-{}", std::process::id());
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?).map(drop)
+        }
+        "name" => std::fs::write(format!("/proc/self/task/{}/comm", rustix::thread::gettid()), "trespasser"),
         "run" => std::process::Command::new(whom).spawn().and_then(|mut child| child.wait()).map(drop),
         "signal" => Ok(rustix::process::kill_process(pid()?, Signal::CONT)?),
         "memory" => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use edgemux_runtime_api::client::WorkerCommand;
 use edgemux_runtime_api::runtime::DeviceKind;
-use edgemux_runtime_api::sandbox::{Files, Sandbox, VARIABLE};
+use edgemux_runtime_api::sandbox::{Files, Sandbox, UnixSockets, VARIABLE};
 
 use crate::config::{Device, SandboxKind};
 use crate::discovery::Source;
@@ -24,8 +24,13 @@ pub(super) fn enclose(command: &mut WorkerCommand, device: &Device, runtime: Run
             Some(Files { read: readable(command, device, runtime, models), devices: nodes(device) })
         }
     };
-    // Drivers of GPUs talk to daemons of their own. Who is kept from files is kept from these too.
-    let unix_sockets = files.is_none();
+    let unix_sockets = match (&files, device.kind) {
+        // Drivers of GPUs talk to daemons of their own.
+        (None, _) => UnixSockets::Any,
+        // CUDA does not start without one, and connects it to nobody.
+        (Some(_), DeviceKind::Gpu) => UnixSockets::Own,
+        (Some(_), DeviceKind::Cpu | DeviceKind::Edgetpu) => UnixSockets::None,
+    };
     let sandbox = Sandbox { files, unix_sockets, memory_bytes: device.worker_memory_bytes };
     command.environment.push((VARIABLE.into(), sandbox.to_json().into()));
 }
@@ -50,7 +55,7 @@ fn readable(command: &WorkerCommand, device: &Device, runtime: RuntimeKind, mode
     read
 }
 
-/// The device's nodes; none of the processor's.
+/// The device's nodes, and what its driver writes to besides; none of the processor's.
 fn nodes(device: &Device) -> Vec<PathBuf> {
     let nodes: &[&str] = match (&device.source, device.kind) {
         (Some(Source::CoralPci(index)), _) => return vec![PathBuf::from(format!("/dev/apex_{index}"))],
@@ -74,6 +79,8 @@ fn nodes(device: &Device) -> Vec<PathBuf> {
             "/dev/nvmap",
             "/dev/nvgpu",
             "/dev/dri",
+            // CUDA names its threads, and does not start where it cannot.
+            "/proc/self/task",
         ],
         (_, DeviceKind::Cpu) => &[],
     };
@@ -105,7 +112,7 @@ mod tests {
             assert!(files.read.contains(&PathBuf::from(path)), "{path}: {files:?}");
         }
         assert_eq!(files.devices, [PathBuf::from("/dev/apex_1")]);
-        assert_eq!((sandbox.unix_sockets, sandbox.memory_bytes), (false, Some(100_000_000)));
+        assert_eq!((sandbox.unix_sockets, sandbox.memory_bytes), (UnixSockets::None, Some(100_000_000)));
         let cpu = told("kind = 'cpu'\nruntimes = ['onnx']").unwrap();
         assert_eq!(cpu.files.unwrap().devices, Vec::<PathBuf>::new());
     }
@@ -113,8 +120,10 @@ mod tests {
     #[test]
     fn a_gpus_worker_is_kept_from_the_network_and_one_may_be_kept_from_nothing() {
         let gpu = "kind = 'gpu'\nruntimes = ['torch']\n";
-        assert_eq!(told(gpu), Some(Sandbox { unix_sockets: true, ..Sandbox::default() }));
+        assert_eq!(told(gpu), Some(Sandbox { unix_sockets: UnixSockets::Any, ..Sandbox::default() }));
         assert_eq!(told(&format!("{gpu}sandbox = 'none'")), None);
-        assert!(told(&format!("{gpu}sandbox = 'files'")).unwrap().files.is_some());
+        let strict = told(&format!("{gpu}sandbox = 'files'")).unwrap();
+        assert_eq!(strict.unix_sockets, UnixSockets::Own);
+        assert!(strict.files.is_some_and(|files| files.devices.contains(&"/dev/nvidiactl".into())));
     }
 }
