@@ -7,6 +7,7 @@ mod kubernetes;
 mod manual;
 mod native;
 mod package;
+mod programs;
 mod python;
 mod run;
 mod rust_tests;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::programs::Programs;
 use crate::run::{cargo, cargo_with, root, rustdoc_with, say};
 
 const USAGE: &str = "\
@@ -75,13 +77,9 @@ fn test() -> Result<()> {
     // First what may have to be fetched: whatever is missing is said before long builds.
     let python = python::environment()?;
     let native = native::environment(&[])?;
-    say("building the binaries that the tests drive");
-    let programs = ["edgemuxd", "edgemux", "edgemux-publisher", "edgemux-controller"];
-    let packages = programs.iter().flat_map(|program| ["--package", program]);
-    cargo(&["build"].into_iter().chain(packages).collect::<Vec<_>>())?;
+    say("building the tests, and the programs that they drive");
+    Programs::build(&native)?;
     say("Rust tests, end to end among them");
-    // Cargo makes the runtimes' binaries for their packages' tests, beside the daemon, before any test runs: end-to-end tests
-    // and the Python clients' have the daemon start them.
     rust_tests::run(&native)?;
     say("tests over the unmodified Python clients");
     python::pytest(&python, &native)
@@ -100,17 +98,18 @@ fn check() -> Result<()> {
     docs::check()?;
     say("dependency edges");
     edges::check()?;
+    say("building the programs, as the tests have them");
+    let programs = Programs::build(&native)?;
     say("shipped configuration file");
-    let file = root().join("systemd/edgemuxd.toml");
-    cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
+    programs.check_config(&root().join("systemd/edgemuxd.toml"))?;
     say("systemd units");
     units::check()?;
     say("user, folders and device rules");
     system_files::check()?;
     say("Kubernetes manifests");
-    kubernetes::check()?;
+    kubernetes::check(&programs)?;
     say("manual and completions");
-    manual::check()
+    manual::check(&programs)
 }
 
 fn packages(options: &[&str]) -> Result<()> {

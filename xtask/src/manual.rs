@@ -1,20 +1,16 @@
 //! Pages of the manual and completions: that those who read them take them.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::package;
-use crate::run::{cargo, cargo_output, run, say};
+use crate::programs::Programs;
+use crate::run::{run, say};
 
-pub(crate) fn check() -> Result<()> {
-    cargo(&["build", "--quiet", "--package", "edgemuxd", "--package", "edgemux"])?;
-    let metadata = cargo_output(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata)?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+pub(crate) fn check(programs: &Programs) -> Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
-    package::pages_and_completions(&Path::new(target).join("debug"), folder.path())?;
+    package::pages_and_completions(programs.folder(), folder.path())?;
 
     let pages = package::files(&folder.path().join("man"))?;
     for name in ["edgemux.1", "edgemuxd.8", "edgemuxd.toml.5"] {

@@ -44,8 +44,12 @@ pub(crate) fn rustdoc_with(native: &Environment, arguments: &[&str]) -> Result<(
 
 /// What cargo prints.
 pub(crate) fn cargo_output(arguments: &[&str]) -> Result<Vec<u8>> {
-    let mut command = cargo_command();
-    let output = command.args(arguments).output().with_context(|| format!("cannot run {command:?}"))?;
+    output(cargo_command().args(arguments))
+}
+
+/// What a program prints.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
@@ -55,6 +59,12 @@ pub(crate) fn cargo_output(arguments: &[&str]) -> Result<Vec<u8>> {
 /// Cargo, in the workspace.
 pub(crate) fn cargo_command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo said to this program of its own package would have some build scripts run again, and all that depends on them,
+    // each time that a developer's cargo and this one take turns.
+    let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| of_this_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command.current_dir(root());
     command
 }

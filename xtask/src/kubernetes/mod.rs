@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::run::{cargo, root, say};
+use crate::programs::Programs;
+use crate::run::{root, say};
 
 /// Configurations of edgemuxd that manifests bring.
 const CONFIGURATIONS: [&str; 2] = ["base/edgemuxd.toml", "components/insecure/edgemuxd.toml"];
@@ -21,11 +22,10 @@ pub(crate) fn write() -> Result<()> {
     generated::write()
 }
 
-pub(crate) fn check() -> Result<()> {
-    generated::check()?;
+pub(crate) fn check(programs: &Programs) -> Result<()> {
+    generated::check(programs)?;
     for file in CONFIGURATIONS {
-        let file = folder().join(file);
-        cargo(&["run", "--quiet", "--package", "edgemuxd", "--", "check-config", &file.to_string_lossy()])?;
+        programs.check_config(&folder().join(file))?;
     }
     fail(&structure()?)?;
     match rendered::kubectl() {
