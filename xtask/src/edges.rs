@@ -10,17 +10,24 @@ use crate::run::cargo_output;
 /// Each crate and the crates of the workspace that it may use. Tests may use what they test with.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("edgemux-calibration", &[]),
-    ("edgemux-publisher", &["edgemux-cluster-api", "edgemux-proto"]),
+    ("edgemux-publisher", &["edgemux-client", "edgemux-cluster-api", "edgemux-proto"]),
     ("edgemux-placement", &["edgemux-calibration"]),
     ("edgemux-cluster-api", &[]),
     (
         "edgemux-controller",
-        &["edgemux-calibration", "edgemux-cluster-api", "edgemux-placement", "edgemux-proto"],
+        &[
+            "edgemux-calibration",
+            "edgemux-client",
+            "edgemux-cluster-api",
+            "edgemux-placement",
+            "edgemux-proto",
+        ],
     ),
     ("edgemux-proto", &[]),
     ("edgemux-runtime-api", &[]),
     ("edgemux-multiplexer", &[]),
     ("edgemux-manual", &[]),
+    ("edgemux-client", &[]),
     ("edgemux-runtime-onnx", &["edgemux-runtime-api"]),
     ("edgemux-runtime-emulator", &["edgemux-runtime-api"]),
     ("edgemux-tflite-common", &["edgemux-runtime-api"]),
@@ -41,7 +48,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edgemux-tflite-common",
         ],
     ),
-    ("edgemux", &["edgemux-calibration", "edgemux-manual", "edgemux-placement", "edgemux-proto"]),
+    (
+        "edgemux",
+        &["edgemux-calibration", "edgemux-client", "edgemux-manual", "edgemux-placement", "edgemux-proto"],
+    ),
     ("edgemux-tests", &["edgemux-proto", "edgemux-runtime-api"]),
     ("edgemux-kubernetes-tests", &["edgemux-cluster-api", "edgemux-proto", "edgemux-tests"]),
     ("xtask", &[]),

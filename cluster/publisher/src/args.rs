@@ -1,12 +1,10 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-
-use crate::server::ServerAddress;
+use edgemux_client::{Credentials, ServerAddress};
 
 /// The namespace of everything that is edgemux's own, if nothing else is said.
 pub const NAMESPACE: &str = "edgemux-system";
@@ -59,26 +57,6 @@ pub struct Args {
     /// How the daemon is met
     #[command(flatten)]
     pub credentials: Credentials,
-}
-
-/// What the daemon is shown, and what its certificate is held against.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Credentials {
-    /// Authorities that may have signed the daemon's certificate, PEM; otherwise the system's
-    #[arg(long, env = "EDGEMUX_CA", value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-
-    /// The certificate to show, PEM
-    #[arg(long, env = "EDGEMUX_CERTIFICATE", value_name = "FILE", requires = "key")]
-    pub certificate: Option<PathBuf>,
-
-    /// Its key, PEM
-    #[arg(long, env = "EDGEMUX_KEY", value_name = "FILE", requires = "certificate")]
-    pub key: Option<PathBuf>,
-
-    /// A file that holds the bearer token to send
-    #[arg(long, env = "EDGEMUX_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
 }
 
 // === impl Args ===
@@ -182,7 +160,6 @@ mod tests {
             "--node a --endpoint http://h:1/x",
             "--node a --endpoint http://h:70000",
             "--node a --endpoint http://h:1 --label x",
-            "--node a --endpoint http://h:1 --key k.pem",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgemux_client::{ConnectError, Credentials, ServerAddress, Transport, within};
 use edgemux_proto::edgemux::v1::calibration_client::CalibrationClient;
 use edgemux_proto::edgemux::v1::devices_client::DevicesClient;
 use edgemux_proto::edgemux::v1::sessions_client::SessionsClient;
@@ -16,10 +17,7 @@ use edgemux_proto::inference::repository_index_response::ModelIndex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tonic::{Code, Request, Status};
-
-use crate::args::Credentials;
-use crate::server::{ConnectError, ServerAddress, Transport};
+use tonic::{Code, Status};
 
 /// What reads state is answered at once or not at all.
 const READ_MAX: Duration = Duration::from_secs(5);
@@ -111,7 +109,9 @@ impl Daemon {
         let channel = match &self.connection {
             Some(connection) if !connection.watch.is_finished() => connection.channel.clone(),
             _ => {
-                let channel = self.server.connect(&self.credentials).await?;
+                let program = concat!("edgemux-publisher/", env!("CARGO_PKG_VERSION"));
+                let endpoint = self.server.endpoint(&self.credentials, program)?;
+                let channel = self.credentials.bear(self.server.connect(&endpoint).await?)?;
                 let watch = tokio::spawn(watch(channel.clone(), Arc::clone(&self.news)));
                 self.connection = Some(Connection { channel: channel.clone(), watch });
                 channel
@@ -119,15 +119,16 @@ impl Daemon {
         };
         for _ in 0..LOOKS_MAX {
             let mut devices = DevicesClient::new(channel.clone());
-            let epoch = devices.list(soon(ListDevicesRequest {})).await?.into_inner().epoch;
+            let epoch = devices.list(within(READ_MAX, ListDevicesRequest {})).await?.into_inner().epoch;
             if epoch.is_empty() {
                 return Err(too_old("it does not tell one run of itself from another"));
             }
             let sessions = SessionsClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            let sessions = { sessions }.list(soon(ListSessionsRequest {})).await?.into_inner().sessions;
+            let sessions =
+                { sessions }.list(within(READ_MAX, ListSessionsRequest {})).await?.into_inner().sessions;
             let Slow { profiles, models, .. } = self.slow(&channel, &epoch).await?;
             // What was read before and after belongs to one run, or it is read once more.
-            let last = devices.list(soon(ListDevicesRequest {})).await?.into_inner();
+            let last = devices.list(within(READ_MAX, ListDevicesRequest {})).await?.into_inner();
             if last.epoch == epoch {
                 return Ok(Observation { epoch, devices: last.devices, sessions, profiles, models });
             }
@@ -144,14 +145,15 @@ impl Daemon {
         }
         let calibration =
             CalibrationClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let profiles = { calibration }.list(soon(ListCalibrationRequest {})).await;
+        let profiles = { calibration }.list(within(READ_MAX, ListCalibrationRequest {})).await;
         let profiles = profiles.map_err(|status| match status.code() {
             Code::Unimplemented => too_old("it does not list what it has measured"),
             _ => status.into(),
         })?;
         let inference =
             GrpcInferenceServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let models = { inference }.repository_index(soon(RepositoryIndexRequest::default())).await?;
+        let models =
+            { inference }.repository_index(within(READ_MAX, RepositoryIndexRequest::default())).await?;
         let slow = Slow {
             at: Instant::now(),
             epoch: epoch.to_owned(),
@@ -191,13 +193,6 @@ async fn watch(channel: Transport, news: Arc<Notify>) {
     news.notify_one();
 }
 
-/// A request with a deadline, told to the daemon and kept by the channel.
-fn soon<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(READ_MAX);
-    request
-}
-
 fn too_old(why: &str) -> Away {
     Away { reason: "DaemonTooOld", message: format!("this edgemuxd is too old for the publisher: {why}") }
 }
@@ -205,8 +200,12 @@ fn too_old(why: &str) -> Away {
 impl From<ConnectError> for Away {
     fn from(error: ConnectError) -> Self {
         let reason = match error {
-            ConnectError::Unreached { .. } => "DaemonUnreachable",
-            ConnectError::Read { .. } | ConnectError::NoToken(_) => "NoCredentials",
+            ConnectError::Address(_) | ConnectError::Unreached { .. } | ConnectError::Tls { .. } => {
+                "DaemonUnreachable"
+            }
+            ConnectError::Read { .. } | ConnectError::NotPem { .. } | ConnectError::NoToken(_) => {
+                "NoCredentials"
+            }
         };
         Self { reason, message: error.to_string() }
     }

@@ -19,4 +19,3 @@ pub mod mapping;
 pub mod matters;
 pub mod metrics;
 pub mod publisher;
-pub mod server;

@@ -1,8 +1,8 @@
 //! The command line: the options that every command has, and the commands.
 
 use clap::{Parser, Subcommand};
+use edgemux_client::{Credentials, ServerAddress};
 
-use crate::client::{Credentials, ServerAddress};
 use crate::commands::{self, Context, Outcome};
 use crate::error::Error;
 use crate::output::Output;
@@ -26,23 +26,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not admitted.";
 
 /// Talk to edgemuxd, the daemon that shares a node's accelerators among models
 #[derive(Debug, Parser)]
-#[command(name = "edgemux", version, after_help = EXAMPLES)]
+#[command(name = "edgemux", version, after_help = EXAMPLES, mut_args(|arg| arg.global(true)))]
 pub(crate) struct Cli {
     /// The daemon to talk to: HOST:PORT, https://HOST:PORT or unix:PATH
-    #[arg(
-        long,
-        global = true,
-        env = "EDGEMUX_SERVER",
-        value_name = "ADDR",
-        default_value = "127.0.0.1:8001"
-    )]
+    #[arg(long, env = "EDGEMUX_SERVER", value_name = "ADDR", default_value = "127.0.0.1:8001")]
     pub(crate) server: ServerAddress,
 
     /// Print one JSON object on stdout instead of text
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    #[arg(long, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = EVERYWHERE)]
     credentials: Credentials,
 
     #[command(subcommand)]

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use edgemux_client::ConnectError;
 use thiserror::Error;
 
-use crate::client::ConnectError;
 use crate::daemon::DaemonError;
 use crate::experiment::cluster::ClusterError;
 use crate::experiment::published::PublishedError;

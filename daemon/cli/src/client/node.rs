@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use edgemux_client::{Transport, within};
 use edgemux_proto::edgemux::v1;
 use edgemux_proto::edgemux::v1::admission_client::AdmissionClient;
 use edgemux_proto::edgemux::v1::calibration_client::CalibrationClient;
@@ -10,7 +11,7 @@ use edgemux_proto::edgemux::v1::devices_client::DevicesClient;
 use edgemux_proto::edgemux::v1::sessions_client::SessionsClient;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Client, LOAD_S_MAX, MESSAGE_BYTES_MAX, READ_S_MAX, Transport, done, within};
+use super::{Client, LOAD_S_MAX, MESSAGE_BYTES_MAX, READ_S_MAX, done};
 use crate::rpc::RpcError;
 
 const SESSIONS: &str = "`edgemux sessions` lists the sessions";

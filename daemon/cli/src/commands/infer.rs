@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use edgemux_client::within;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
 use super::{Context, Outcome, values};
-use crate::client::within;
 use crate::error::Error;
 use crate::format;
 use crate::model::ModelInfo;

@@ -19,7 +19,9 @@ pub(crate) mod top;
 pub(crate) mod unload;
 mod values;
 
-use crate::client::{Client, ConnectError, Credentials, ServerAddress};
+use edgemux_client::{ConnectError, Credentials, ServerAddress};
+
+use crate::client::Client;
 use crate::output::Output;
 
 /// How a command that printed its result ended.

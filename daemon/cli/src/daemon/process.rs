@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use edgemux_client::ServerAddress;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::DaemonError;
-use crate::client::ServerAddress;
 
 const READY_S_MAX: u64 = 60;
 const STOP_S_MAX: Duration = Duration::from_secs(20);

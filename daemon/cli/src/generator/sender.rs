@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use edgemux_client::within;
 use edgemux_proto::inference::ModelInferRequest;
 use tonic::{Code, Status};
 
 use super::stream::StreamSender;
-use crate::client::{Client, within};
+use crate::client::Client;
 use crate::rpc;
 
 /// Why a request failed.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, EventStream};
+use edgemux_client::ServerAddress;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 
@@ -11,7 +12,7 @@ use super::Snapshot;
 use super::app::{App, Wish};
 use super::draw::draw;
 use super::screen::Screen;
-use crate::client::{Client, ServerAddress};
+use crate::client::Client;
 use crate::error::Error;
 use crate::generator::EndSignals;
 

@@ -7,10 +7,11 @@ mod draw;
 mod live;
 mod screen;
 
+use edgemux_client::ServerAddress;
 use serde::Serialize;
 
 use self::columns::{Cells, DEVICES, SESSIONS};
-use crate::client::{Client, ServerAddress};
+use crate::client::Client;
 use crate::output::Report;
 use crate::rpc::RpcError;
 use crate::table::{Table, printable};

@@ -5,8 +5,10 @@ mod node;
 mod report;
 mod story;
 
+use edgemux_client::Credentials;
+
 use super::{Context, Outcome, values};
-use crate::client::{Client, Credentials};
+use crate::client::Client;
 use crate::daemon::{self, Daemon, DaemonError};
 use crate::error::Error;
 use crate::generator::on_signal;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgemux_client::{Credentials, ServerAddress};
+
 use super::node::{APPLICANTS, Applicant};
 use super::report::{Demo, Tenant};
-use crate::client::{Client, Credentials, ServerAddress};
+use crate::client::Client;
 use crate::commands::admit::{Admission, Asked, admit};
 use crate::commands::load_test;
 use crate::error::Error;

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use edgemux_client::{Credentials, ServerAddress};
 use edgemux_proto::edgemux::v1;
 use edgemux_proto::inference::repository_index_response::ModelIndex;
 
 use super::Check;
-use crate::client::{Client, Credentials, ServerAddress};
+use crate::client::Client;
 use crate::format;
 use crate::rpc::RpcError;
 
