@@ -21,11 +21,14 @@ LOOKED_FOR = ["/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", "/dev/shm", "/us
               "/run/nvidia*", "/var/run/nvidia*", "/tmp/nvidia*", "/tmp/cuda*", "~/.nv", "/etc/nvidia*", "/etc/OpenCL"]  # fmt: skip
 
 
-SYS_OPEN, SYS_SOCKET = 2, 41
+SYS_OPEN, SYS_SOCKET, SYS_CONNECT = 2, 41, 42
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
 # What is tried in the worker's place.
 CALLS = {
     **{name: (SYS_SOCKET, family, socket.SOCK_STREAM, 0) for name, family in FAMILIES.items()},
+    "unix datagram": (SYS_SOCKET, socket.AF_UNIX, socket.SOCK_DGRAM, 0),
+    # Of no file at all: who may connect hears of that.
+    "connect": (SYS_CONNECT, -1, 0, 0),
     "/etc/passwd": (SYS_OPEN, "/etc/passwd", os.O_RDONLY, 0),
 }
 
@@ -164,10 +167,11 @@ def sandbox(setup):
     default = seen["default"]
     ensure(default["serves"], rows)
     ensure(default["status"].get("Seccomp") == "2", rows)
-    for family in ("inet", "inet6"):
-        ensure(default["calls"][family] in (None, "EPERM", "EACCES"), rows)
+    for call in ("inet", "inet6", "unix datagram", "connect"):
+        ensure(default["calls"][call] in (None, "EPERM", "EACCES"), rows)
     # Where nothing is kept from it, the very same call opens one.
     ensure(not seen["none"]["serves"] or seen["none"]["calls"]["inet"] in (None, 0), rows)
+    ensure(not seen["none"]["serves"] or seen["none"]["calls"]["connect"] in (None, "EBADF"), rows)
     strict = seen.get("files", default)
     ensure(strict["serves"] or strict["why"], "it neither serves nor says why")
     return f"{rows}; in use by the default's: {' '.join(default['in_use']) or 'nothing'}; there are {' '.join(exist)}"

@@ -55,23 +55,11 @@ const RULES: ABI = ABI::V6;
 pub struct Sandbox {
     /// What it may read besides the system's libraries; none: all that its user may.
     pub files: Option<Files>,
-    /// Whether it may talk to other processes of this machine. None may talk to the network.
-    pub unix_sockets: UnixSockets,
+    /// Whether it may make unix sockets of its own, as CUDA's driver does. It reaches nobody by them: it can neither connect
+    /// nor send to an address. None may talk to the network.
+    pub unix_sockets: bool,
     /// Most bytes of memory of its own, heap and anonymous mappings, but for what it shares with the daemon.
     pub memory_bytes: Option<u64>,
-}
-
-/// What a worker may do with unix sockets besides the one that it was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnixSockets {
-    /// Nothing.
-    #[default]
-    None,
-    /// Make some of its own, as CUDA's driver does, but reach nobody: neither connect nor send to an address.
-    Own,
-    /// Whatever its user may.
-    Any,
 }
 
 /// What a worker may open.
@@ -181,16 +169,14 @@ fn filter(calls: Calls) -> Result<BpfProgram, BackendError> {
 }
 
 /// System calls by which a worker would reach beyond itself.
-fn forbidden(unix_sockets: UnixSockets) -> Result<Calls, BackendError> {
+fn forbidden(unix_sockets: bool) -> Result<Calls, BackendError> {
     let mut calls: Calls = CALLS.iter().map(|&call| (call, Vec::new())).collect();
     let family = |op, family: i32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, op, family as u64);
     // libusb listens for its devices by netlink, which reaches the kernel and nobody else.
     let mut other = vec![family(SeccompCmpOp::Ne, libc::AF_NETLINK)?];
-    if unix_sockets != UnixSockets::None {
+    let mut sockets = Vec::new();
+    if unix_sockets {
         other.push(family(SeccompCmpOp::Ne, libc::AF_UNIX)?);
-    }
-    let mut sockets = vec![SeccompRule::new(other)?];
-    if unix_sockets == UnixSockets::Own {
         // Datagrams need no connection to reach somebody, and a filter does not see to whom they go.
         let flags = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
         let kind = SeccompCmpOp::MaskedEq(u64::from(u32::MAX) & !flags);
@@ -198,6 +184,7 @@ fn forbidden(unix_sockets: UnixSockets) -> Result<Calls, BackendError> {
         sockets.push(SeccompRule::new(vec![family(SeccompCmpOp::Eq, libc::AF_UNIX)?, datagrams])?);
         calls.insert(libc::SYS_connect, Vec::new());
     }
+    sockets.push(SeccompRule::new(other)?);
     calls.insert(libc::SYS_socket, sockets);
     Ok(calls)
 }
@@ -238,14 +225,14 @@ mod tests {
     #[test]
     fn what_the_daemon_says_is_what_the_worker_reads() {
         let files = Files { read: vec!["/models".into()], devices: vec!["/dev/apex_0".into()] };
-        let sandbox = Sandbox { files: Some(files), unix_sockets: UnixSockets::Own, memory_bytes: Some(7) };
+        let sandbox = Sandbox { files: Some(files), unix_sockets: true, memory_bytes: Some(7) };
         assert_eq!(serde_json::from_str::<Sandbox>(&sandbox.to_json()).unwrap(), sandbox);
         assert!(serde_json::from_str::<Sandbox>("{\"network\": true}").is_err());
     }
 
     #[test]
     fn the_filters_can_be_built() {
-        for unix_sockets in [UnixSockets::None, UnixSockets::Own, UnixSockets::Any] {
+        for unix_sockets in [false, true] {
             assert!(forbidden(unix_sockets).and_then(filter).is_ok_and(|program| !program.is_empty()));
         }
     }

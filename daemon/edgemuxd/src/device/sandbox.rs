@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use edgemux_runtime_api::client::WorkerCommand;
 use edgemux_runtime_api::runtime::DeviceKind;
-use edgemux_runtime_api::sandbox::{Files, Sandbox, UnixSockets, VARIABLE};
+use edgemux_runtime_api::sandbox::{Files, Sandbox, VARIABLE};
 
 use crate::config::{Device, SandboxKind};
 use crate::discovery::Source;
@@ -24,13 +24,8 @@ pub(super) fn enclose(command: &mut WorkerCommand, device: &Device, runtime: Run
             Some(Files { read: readable(command, device, runtime, models), devices: nodes(device) })
         }
     };
-    let unix_sockets = match (&files, device.kind) {
-        // Drivers of GPUs talk to daemons of their own.
-        (None, _) => UnixSockets::Any,
-        // CUDA does not start without one, and connects it to nobody.
-        (Some(_), DeviceKind::Gpu) => UnixSockets::Own,
-        (Some(_), DeviceKind::Cpu | DeviceKind::Edgetpu) => UnixSockets::None,
-    };
+    // CUDA does not start without one. It asks for the daemon of its multi-process service, and goes on where it cannot.
+    let unix_sockets = device.kind == DeviceKind::Gpu || files.is_none();
     let sandbox = Sandbox { files, unix_sockets, memory_bytes: device.worker_memory_bytes };
     command.environment.push((VARIABLE.into(), sandbox.to_json().into()));
 }
@@ -112,7 +107,7 @@ mod tests {
             assert!(files.read.contains(&PathBuf::from(path)), "{path}: {files:?}");
         }
         assert_eq!(files.devices, [PathBuf::from("/dev/apex_1")]);
-        assert_eq!((sandbox.unix_sockets, sandbox.memory_bytes), (UnixSockets::None, Some(100_000_000)));
+        assert_eq!((sandbox.unix_sockets, sandbox.memory_bytes), (false, Some(100_000_000)));
         let cpu = told("kind = 'cpu'\nruntimes = ['onnx']").unwrap();
         assert_eq!(cpu.files.unwrap().devices, Vec::<PathBuf>::new());
     }
@@ -120,10 +115,10 @@ mod tests {
     #[test]
     fn a_gpus_worker_is_kept_from_the_network_and_one_may_be_kept_from_nothing() {
         let gpu = "kind = 'gpu'\nruntimes = ['torch']\n";
-        assert_eq!(told(gpu), Some(Sandbox { unix_sockets: UnixSockets::Any, ..Sandbox::default() }));
+        assert_eq!(told(gpu), Some(Sandbox { unix_sockets: true, ..Sandbox::default() }));
         assert_eq!(told(&format!("{gpu}sandbox = 'none'")), None);
         let strict = told(&format!("{gpu}sandbox = 'files'")).unwrap();
-        assert_eq!(strict.unix_sockets, UnixSockets::Own);
+        assert!(strict.unix_sockets);
         assert!(strict.files.is_some_and(|files| files.devices.contains(&"/dev/nvidiactl".into())));
     }
 }
