@@ -26,7 +26,8 @@ pub(crate) fn run(native: &Environment) -> Result<()> {
     };
     for target in &targets {
         say(&format!("UNSTEADY: {target} failed; once more, by itself"));
-        let again = cargo_test(native, &["--package", "edgemux-tests", "--all-features", "--test", target])?;
+        // Of the whole workspace: of its package alone it would be built anew, with that package's features.
+        let again = cargo_test(native, &["--workspace", "--all-features", "--test", target])?;
         if !again.is_empty() {
             bail!("{target} failed twice");
         }
