@@ -28,7 +28,11 @@ fn main() -> Result<()> {
             .context("the definitions could not be printed"),
         None => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr)
+                .with_ansi(false)
+                .init();
             let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
             runtime.block_on(run(args.run))
         }

@@ -58,8 +58,11 @@ impl Publisher {
         info!("told to end");
         self.board.stopping(Timestamp::now());
         let farewell = async {
-            while !self.board.is_told() {
+            loop {
                 self.act().await;
+                if self.board.is_told() {
+                    break;
+                }
                 self.until(self.board.next_at(Instant::now())).await;
             }
         };
