@@ -164,9 +164,10 @@ async fn memory_is_a_dimension_of_admission() {
 
 #[tokio::test]
 async fn best_effort_comes_in_only_if_one_inference_of_it_breaks_no_objective() {
-    let daemon = two("").emulated("long", Emulated::new(200.0).not_at_start()).start().await;
+    let daemon = two("").emulated("long", Emulated::new(500.0).not_at_start()).start().await;
     let client = daemon.client().await;
-    client.admit(&terms("a", 20.0, 0.99, 60.0)).await;
+    // Far from what B takes, one of whose few trials a machine may hold up, and from what the long one takes.
+    client.admit(&terms("a", 20.0, 0.99, 200.0)).await;
     client.load("b").await.unwrap();
     let refused = client.load("long").await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
