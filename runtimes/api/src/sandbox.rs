@@ -172,20 +172,24 @@ fn filter(calls: Calls) -> Result<BpfProgram, BackendError> {
 fn forbidden(unix_sockets: bool) -> Result<Calls, BackendError> {
     let mut calls: Calls = CALLS.iter().map(|&call| (call, Vec::new())).collect();
     let family = |op, family: i32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, op, family as u64);
+    // Datagrams need no connection to reach somebody, one of a pair as little as any, and a filter does not see to whom they
+    // go. Of unix sockets a raw one is one for datagrams.
+    let flags = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
+    let kind = SeccompCmpOp::MaskedEq(u64::from(u32::MAX) & !flags);
+    let datagrams = [libc::SOCK_DGRAM, libc::SOCK_RAW].into_iter().map(|of| {
+        let of = SeccompCondition::new(1, SeccompCmpArgLen::Dword, kind.clone(), of as u64)?;
+        SeccompRule::new(vec![family(SeccompCmpOp::Eq, libc::AF_UNIX)?, of])
+    });
+    let datagrams: Vec<SeccompRule> = datagrams.collect::<Result<_, _>>()?;
     // libusb listens for its devices by netlink, which reaches the kernel and nobody else.
     let mut other = vec![family(SeccompCmpOp::Ne, libc::AF_NETLINK)?];
-    let mut sockets = Vec::new();
     if unix_sockets {
         other.push(family(SeccompCmpOp::Ne, libc::AF_UNIX)?);
-        // Datagrams need no connection to reach somebody, and a filter does not see to whom they go.
-        let flags = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
-        let kind = SeccompCmpOp::MaskedEq(u64::from(u32::MAX) & !flags);
-        let datagrams = SeccompCondition::new(1, SeccompCmpArgLen::Dword, kind, libc::SOCK_DGRAM as u64)?;
-        sockets.push(SeccompRule::new(vec![family(SeccompCmpOp::Eq, libc::AF_UNIX)?, datagrams])?);
         calls.insert(libc::SYS_connect, Vec::new());
     }
-    sockets.push(SeccompRule::new(other)?);
+    let sockets = [datagrams.as_slice(), &[SeccompRule::new(other)?]].concat();
     calls.insert(libc::SYS_socket, sockets);
+    calls.insert(libc::SYS_socketpair, datagrams);
     Ok(calls)
 }
 

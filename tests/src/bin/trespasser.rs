@@ -106,6 +106,11 @@ fn tried(attempt: &str) -> io::Result<()> {
         "udp" => UdpSocket::bind(whom).map(drop),
         "unix" => UnixStream::connect(whom).map(drop),
         "unbound" => UnixDatagram::unbound().map(drop),
+        "raw" => {
+            Ok(rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::RAW, None)
+                .map(drop)?)
+        }
+        "pair" => UnixDatagram::pair().map(drop),
         // As CUDA's driver does it.
         "socket" => {
             let name = format!("edgemux-trespasser-{}", std::process::id());
